@@ -1,0 +1,1 @@
+"""The resources that users write, as pydantic models; the CRDs are generated from them."""

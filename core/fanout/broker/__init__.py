@@ -1,0 +1,1 @@
+"""The broker: a port with adapters, and the messages that go over it."""

@@ -1,0 +1,1 @@
+"""The ledger: a job's durable state and the only truth."""
