@@ -19,9 +19,12 @@ API_VERSION = f"{GROUP}/{VERSION}"
 class Rule:
     """One constraint over a model's fields, told once for both who check it.
 
-    `cel` goes into the CRD (x-kubernetes-validations), where the API server checks it; `holds` is the same in Python, for
-    `fanout run`. `message` says what to change. A rule without `holds` compares with the old object (`oldSelf`), which only
-    the API server has.
+    `cel` goes into the CRD (x-kubernetes-validations), where the API server checks it; `holds` is the same in Python,
+    for `fanout run`. `message` says what to change. A rule without `holds` compares with the old object (`oldSelf`),
+    which only the API server has. A rule with an empty `cel` is one that only Python can check, and is not in the CRD.
+
+    CEL's type checker does not see fields of free form (JsonObject, a list of Any). They are reached by `dyn(self)`,
+    which is resolved when the rule runs: `has(dyn(self).items)`.
     """
 
     cel: str
@@ -84,17 +87,24 @@ def _is_money(value: str) -> str:
 
 
 # Kubernetes wants no floats in a spec: they do not survive every JSON library.
-Money = Annotated[
-    str, StringConstraints(max_length=24, pattern=r"^[0-9]+(\.[0-9]{1,9})?$"), AfterValidator(_is_money)
-]
+Money = Annotated[str, StringConstraints(max_length=24, pattern=r"^[0-9]+(\.[0-9]{1,9})?$"), AfterValidator(_is_money)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 FieldPath = Annotated[
-    str, StringConstraints(min_length=1, max_length=256, pattern=r"^[A-Za-z_][\w-]*(\.[A-Za-z0-9_][\w-]*)*$")
+    str,
+    StringConstraints(
+        min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*)*$"
+    ),
 ]
 # 64 KiB: a prompt longer than that is a document and belongs into the input.
 Template = Annotated[str, StringConstraints(max_length=65536)]
 Percent = Annotated[int, Field(ge=0, le=100)]
-JsonObject = dict[str, Any]
+# JSON of any form. The bound keeps CEL's cost estimate finite where a rule compares one.
+JsonObject = Annotated[dict[str, Any], Field(max_length=256)]
+
+
+def keyed_by(field: str) -> dict[str, Any]:
+    """Schema of a list whose entries are told apart by `field`: it is unique, and kubectl apply merges them by it."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [field]}
 
 
 def one_of(model: Model, *fields: str) -> bool:

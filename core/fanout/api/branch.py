@@ -10,6 +10,19 @@ from pydantic import Field
 from fanout.api.base import JsonObject, Label, Model, Rule, Template, one_of
 from fanout.api.endpoint import EndpointName
 
+RESERVED_PARAMETERS = ("model", "messages", "stream", "n", "response_format")
+
+
+def reserved_parameters(instead: str) -> Rule:
+    """The rule that `parameters` holds nothing that Fanout sets itself; `instead` names the fields to use."""
+    present = " || ".join(f"has(dyn(self).parameters.{name})" for name in RESERVED_PARAMETERS)
+    return Rule(
+        f"!has(dyn(self).parameters) || !({present})",
+        f"model, messages, stream, n and response_format are Fanout's to set: use the endpoint's model, {instead}",
+        lambda s: not s.parameters.keys() & set(RESERVED_PARAMETERS),
+        field="parameters",
+    )
+
 
 class Message(Model):
     """One message of a chat."""
@@ -35,13 +48,7 @@ class Chat(Model):
             lambda s: s.system is None or s.prompt is not None,
             field="system",
         ),
-        Rule(
-            "!has(self.parameters) || !['model', 'messages', 'stream', 'n', 'response_format'].exists(k, k in self.parameters)",
-            "model, messages, stream, n and response_format are Fanout's to set: use the endpoint's model, prompt, samples "
-            "and responseSchema",
-            lambda s: not {"model", "messages", "stream", "n", "response_format"} & s.parameters.keys(),
-            field="parameters",
-        ),
+        reserved_parameters("prompt, samples and responseSchema"),
     )
 
     system: Template | None = None
@@ -53,7 +60,8 @@ class Chat(Model):
     parameters: JsonObject = Field(default_factory=dict)
     """Passed on in the API's own names (temperature, max_tokens, …). max_tokens is per task."""
     response_schema: JsonObject | None = None
-    """JSON Schema of the answer: asked for, checked, repaired where safe, asked again once with the fault, then a failure."""
+    """JSON Schema of the answer: asked for, checked, repaired where safe, asked again once with the fault, then a
+    failure."""
 
 
 class Embed(Model):

@@ -30,6 +30,7 @@ class Combine(Model):
     )
 
     by: CombineBy = CombineBy.ALL
-    """All: an object by branch name (a list per branch where samples > 1). First: the first success; the others are cancelled."""
+    """All: an object by branch name (a list per branch where samples > 1). First: the first success; the others are
+    cancelled."""
     min_succeeded: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """How many of a chunk's answers must succeed for the chunk to succeed. Unset: all."""

@@ -29,18 +29,18 @@ class Input(Model):
 
     rules = (
         Rule(
-            "[has(self.items), has(self.uri)].filter(x, x).size() == 1",
+            "has(dyn(self).items) != has(self.uri)",
             "give exactly one source: items or uri",
             lambda s: one_of(s, "items", "uri"),
         ),
         Rule(
-            "!has(self.items) || self.format == 'Auto'",
+            "!has(dyn(self).items) || self.format == 'Auto'",
             "format goes with uri; inline items are texts or objects",
             lambda s: s.items is None or s.format == InputFormat.AUTO,
             field="format",
         ),
         Rule(
-            "!has(self.items) || self.items.all(i, type(i) == string || type(i) == map)",
+            "",
             "each item is a text or an object of fields",
             lambda s: s.items is None or all(isinstance(i, str | dict) for i in s.items),
             field="items",
@@ -50,15 +50,20 @@ class Input(Model):
     items: Annotated[list[Any], Field(min_length=1, max_length=4096)] | None = None
     """Inline items: texts, or objects of fields. At most 64 KiB together; more belongs into a file."""
     uri: (
-        Annotated[str, StringConstraints(min_length=8, max_length=2048, pattern=r"^(https://[^\s/]+|file://)\S*$")] | None
+        Annotated[str, StringConstraints(min_length=8, max_length=2048, pattern=r"^(https://[^\s/]+|file://)\S*$")]
+        | None
     ) = None
-    """https://host/path; or file://path, in local runs only: relative to the manifest, and * and ? match several files."""
+    """https://host/path; or file://path, in local runs only: relative to the manifest, and * and ? match several
+    files."""
     format: InputFormat = InputFormat.AUTO
-    """How the bytes become items. Auto goes by the name's ending: .jsonl .ndjson .json .csv, else Text (one item a file)."""
+    """How the bytes become items. Auto goes by the name's ending: .jsonl .ndjson .json .csv, else Text (one item a
+    file)."""
     text_field: FieldPath = "text"
-    """The field that is split and shown to prompts as chunk.text. An item without it is rendered from its other fields."""
+    """The field that is split and shown to prompts as chunk.text. An item without it is rendered from its other
+    fields."""
     id_field: FieldPath | None = None
-    """The field that names an item in the results. Unset: the item's position, from 0. Ids are unique; a duplicate fails."""
+    """The field that names an item in the results. Unset: the item's position, from 0. Ids are unique; a duplicate
+    fails."""
 
     def inline_bytes(self) -> int:
         """Size of the inline items as JSON, in bytes."""

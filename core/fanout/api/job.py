@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from fanout.api.base import API_VERSION, Model, Rule
+from fanout.api.base import Model, Rule, keyed_by
 from fanout.api.branch import Branch
 from fanout.api.combine import Combine
 from fanout.api.completion import Completion
@@ -51,7 +51,7 @@ class Map(Model):
     """This job's own cap of calls in flight. Unset: the endpoints' concurrency."""
     order: Literal["LongestFirst", "Input"] = "LongestFirst"
     """Which calls go first. LongestFirst keeps a long call from being the last one that everybody waits for."""
-    branches: Annotated[list[Branch], Field(min_length=1, max_length=64)]
+    branches: Annotated[list[Branch], Field(min_length=1, max_length=64, json_schema_extra=keyed_by("name"))]
     """The ways in which every chunk is processed."""
 
 
@@ -78,19 +78,23 @@ class FanOutJobSpec(Model):
             field="split.by",
         ),
         Rule(
-            "self.output.format != 'OpenAIBatch' || (self.map.branches.size() == 1 && has(self.map.branches[0].passthrough)"
-            " && self.map.branches[0].samples == 1)",
+            "self.output.format != 'OpenAIBatch' || (self.map.branches.size() == 1 && "
+            "has(self.map.branches[0].passthrough) && self.map.branches[0].samples == 1)",
             "output.format: OpenAIBatch needs one passthrough branch with one sample",
-            lambda s: s.output.format != OutputFormat.OPENAI_BATCH
-            or (len(s.map.branches) == 1 and _all_passthrough(s) and s.map.branches[0].samples == 1),
+            lambda s: (
+                s.output.format != OutputFormat.OPENAI_BATCH
+                or (len(s.map.branches) == 1 and _all_passthrough(s) and s.map.branches[0].samples == 1)
+            ),
             field="output.format",
         ),
         Rule(
             "self.reduce.steps.size() == 0 || !has(self.reduce.steps[0].embeddings) || "
             "(self.map.branches.size() == 1 && has(self.map.branches[0].embed) && self.map.branches[0].samples == 1)",
             "embeddings needs one embed branch with one sample",
-            lambda s: s.step_kind != "embeddings"
-            or (len(s.map.branches) == 1 and s.map.branches[0].embed is not None and s.map.branches[0].samples == 1),
+            lambda s: (
+                s.step_kind != "embeddings"
+                or (len(s.map.branches) == 1 and s.map.branches[0].embed is not None and s.map.branches[0].samples == 1)
+            ),
             field="reduce.steps",
         ),
         Rule(
@@ -100,17 +104,29 @@ class FanOutJobSpec(Model):
             "has(self.reduce.steps[0].tally) ? self.output.format == 'JSON' : "
             "has(self.reduce.steps[0].embeddings) ? self.output.format == 'Parquet' : "
             "self.output.format in ['Text', 'Markdown'])",
-            "this output format does not fit the reduce step: none JSONL or OpenAIBatch, collect JSONL or JSON, tally JSON, "
-            "concat and synthesize Text or Markdown, embeddings Parquet; or leave it out",
+            "this output format does not fit the reduce step: none JSONL or OpenAIBatch, collect JSONL or JSON, "
+            "tally JSON, concat and synthesize Text or Markdown, embeddings Parquet; or leave it out",
             _format_fits,
             field="output.format",
+        ),
+        Rule(
+            "!has(self.combine.minSucceeded) || self.combine.minSucceeded <= self.map.branches.map(b, b.samples).sum()",
+            "minSucceeded is more than a chunk has answers (the samples of all branches): no chunk could succeed",
+            lambda s: s.combine.min_succeeded is None or s.combine.min_succeeded <= s.answers_per_chunk,
+            field="combine.minSucceeded",
         ),
         *(
             Rule(
                 f"has(self.{f}) == has(oldSelf.{f}) && (!has(self.{f}) || self.{f} == oldSelf.{f})",
                 f"{f} is immutable: what is planned stays planned; make a new job",
             )
-            for f in ("input", "split", "combine", "reduce", "output", "params")
+            for f in ("input", "split", "combine", "reduce", "output")
+        ),
+        Rule(
+            # In lists, because CEL's cost estimate knows the size of a list, not of what is reached by dyn.
+            "has(dyn(self).params) == has(dyn(oldSelf).params) && "
+            "(!has(dyn(self).params) || [dyn(self).params] == [dyn(oldSelf).params])",
+            "params is immutable: what is planned stays planned; make a new job",
         ),
         Rule(
             "self.map.branches == oldSelf.map.branches && self.map.order == oldSelf.map.order",
@@ -133,7 +149,8 @@ class FanOutJobSpec(Model):
     output: Output = Field(default_factory=Output)
     """What the output looks like."""
     params: Annotated[
-        dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*$", max_length=63)], Any], Field(max_length=64)
+        dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=63)], Any],
+        Field(max_length=64),
     ] = Field(default_factory=dict)
     """Values for the templates: {{ params.name }}."""
 
@@ -158,14 +175,14 @@ class FanOutJob(Model):
 
     rules = (
         Rule(
-            "true",  # the API server limits the whole request; CEL cannot measure an object's bytes
+            "",  # CEL cannot measure bytes; the API server limits the whole request
             f"inline items are {MAX_INLINE_BYTES} bytes at most: put them into a file",
             lambda j: j.spec.input.inline_bytes() <= MAX_INLINE_BYTES,
             field="spec.input.items",
         ),
     )
 
-    api_version: Literal["fanout.dev/v1alpha1"] = API_VERSION
+    api_version: Literal["fanout.dev/v1alpha1"] = "fanout.dev/v1alpha1"
     kind: Literal["FanOutJob"] = "FanOutJob"
     metadata: ObjectMeta
     spec: FanOutJobSpec

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fanout.api.base import FieldPath, JsonObject, Model, Rule, Template, one_of
-from fanout.api.branch import Retry
+from fanout.api.branch import Retry, reserved_parameters
 from fanout.api.endpoint import EndpointName
 
 
@@ -21,7 +21,8 @@ class Concat(Model):
     separator: Annotated[str, Field(max_length=1024)] = "\n\n"
     """Between two answers."""
     template: Template | None = None
-    """How an answer is written: a template that knows value, chunk (index, count, title), item and params. Unset: as it is."""
+    """How an answer is written: a template that knows value, chunk (index, count, title), item and params. Unset: as
+    it is."""
 
 
 class Tally(Model):
@@ -34,12 +35,15 @@ class Tally(Model):
 class Synthesize(Model):
     """One text from all answers, by model calls in a tree: each call packs as many parts as fit."""
 
+    rules = (reserved_parameters("system and prompt"),)
+
     endpoints: Annotated[list[EndpointName], Field(min_length=1, max_length=16)]
     """ModelEndpoints, in the order of failover."""
     system: Template | None = None
     """The system message: a template that knows params and level."""
     prompt: Template
-    """The user message: a template that knows parts (texts; objects as JSON), level (1 is next to the chunks) and params."""
+    """The user message: a template that knows parts (texts; objects as JSON), level (1 is next to the chunks) and
+    params."""
     parameters: JsonObject = Field(default_factory=dict)
     """Passed on in the API's own names."""
     max_parts_per_call: Annotated[int, Field(ge=2, le=1000)] = 20

@@ -38,8 +38,11 @@ class Split(Model):
     )
 
     by: SplitBy = SplitBy.ITEM
-    """Item: no split. Paragraph: at blank lines. Pattern: where pattern matches. Tokens: as much as maxTokens allows."""
+    """Item: no split. Paragraph: at blank lines. Pattern: where pattern matches. Tokens: as much as maxTokens
+    allows."""
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """A piece larger than this is split further, at the best boundary (paragraph, sentence, word). In tokens of o200k_base."""
+    """A piece larger than this is split further, at the best boundary (paragraph, sentence, word). In tokens of
+    o200k_base."""
     pattern: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
-    """Where a new chunk begins: an RE2 expression, multi-line (^ and $ match at lines). Its line becomes chunk.title."""
+    """Where a new chunk begins: an RE2 expression, multi-line (^ and $ match at lines). Its line becomes
+    chunk.title."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fanout.api.base import Model
+from fanout.api.base import Model, keyed_by
 
 
 class State(StrEnum):
@@ -160,7 +160,9 @@ class FanOutJobStatus(Model):
 
     observed_generation: int = 1
     """The generation of the spec that this is about."""
-    conditions: Annotated[list[Condition], Field(max_length=8)] = Field(default_factory=list)
+    conditions: Annotated[list[Condition], Field(max_length=8, json_schema_extra=keyed_by("type"))] = Field(
+        default_factory=list
+    )
     """Planned, Complete, Failed, Finished."""
     state: State = State.PENDING
     """A word for people; programs read the conditions."""
