@@ -88,9 +88,12 @@ class _Consumer(Subscription, Generic[M]):
         self.handler = handler
         self.unacked: dict[int, _MemoryDelivery[M]] = {}
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         if self in self.queue.consumers:
             self.queue.consumers.remove(self)
+
+    async def close(self) -> None:
+        await self.stop()
         self.queue.ready.extendleft(delivery.message for delivery in reversed(self.unacked.values()))
         self.unacked.clear()
         self.queue.deliver()
@@ -115,6 +118,9 @@ class _CancelSubscription(Subscription):
     def __init__(self, handlers: list[Callable[[Cancel], None]], handler: Callable[[Cancel], None]) -> None:
         self._handlers = handlers
         self._handler = handler
+
+    async def stop(self) -> None:
+        await self.close()
 
     async def close(self) -> None:
         if self._handler in self._handlers:

@@ -29,6 +29,10 @@ class Subscription(ABC):
     """A running consumer."""
 
     @abstractmethod
+    async def stop(self) -> None:
+        """Receive no more. What is delivered stays delivered, to be acknowledged or requeued, until `close`."""
+
+    @abstractmethod
     async def close(self) -> None:
         """Stop receiving. What is delivered and not acknowledged goes back to the queue."""
 

@@ -1,0 +1,1 @@
+"""What a successful response says: one module per kind of call."""
