@@ -1,0 +1,165 @@
+"""What jobs share: the ledger, the broker, one dispatcher, one aggregator, one template renderer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+from fanout.api.endpoint import ModelEndpointSpec
+from fanout.api.job import FanOutJob, FanOutJobSpec
+from fanout.broker.port import Broker
+from fanout.dispatch.dispatcher import Dispatcher, Settings
+from fanout.engine.job_run import Frames, JobRun
+from fanout.engine.lanes import build_lanes, endpoints_of, synthesis
+from fanout.fanin.aggregator import Aggregator
+from fanout.ledger import calls, jobs
+from fanout.ledger.calls import Call
+from fanout.ledger.jobs import JobRecord
+from fanout.ledger.schema import CallState
+from fanout.ledger.store import Ledger
+from fanout.planning.frames import Problem
+from fanout.planning.renderer import Renderer
+
+
+class JobChangedError(Exception):
+    """The ledger has a job of this name whose plan was made from another spec."""
+
+
+class Engine:
+    """Runs jobs. Use as `async with Engine.running(ledger, broker) as engine`."""
+
+    def __init__(
+        self, ledger: Ledger, broker: Broker, *, settings: Settings | None = None, random: Random | None = None
+    ) -> None:
+        self.ledger = ledger
+        self.broker = broker
+        self.dispatcher = Dispatcher(ledger, broker, settings=settings, random=random)
+        self.aggregator = Aggregator(ledger, broker, self.dispatcher, random=random)
+        self.renderer = Renderer()
+        self._runs: dict[int, JobRun] = {}
+        self.dispatcher.on_sent = lambda job: self._runs[job].sent() if job in self._runs else None
+
+    @classmethod
+    @asynccontextmanager
+    async def running(
+        cls, ledger: Ledger, broker: Broker, *, settings: Settings | None = None, random: Random | None = None
+    ) -> AsyncIterator[Engine]:
+        """An engine whose loops run; a fault in one of them ends the block with its exception."""
+        engine = cls(ledger, broker, settings=settings, random=random)
+        try:
+            async with asyncio.TaskGroup() as group:
+                loops = [group.create_task(engine.aggregator.run()), group.create_task(engine.dispatcher.run())]
+                yield engine
+                for loop in loops:
+                    loop.cancel()
+        finally:
+            await engine.renderer.close()
+
+    async def submit(
+        self, job: FanOutJob, endpoints: Mapping[str, ModelEndpointSpec], folder: Path, frames: Frames
+    ) -> JobRun:
+        """The run of a job, new or resumed. Raises JobChangedError."""
+        record = await self._record(job)
+        await self._take_over(record)
+        used = {name: endpoints[name] for name in endpoints_of(job.spec)}
+        for name, spec in used.items():
+            self.dispatcher.add_endpoint(name, spec)
+        run = JobRun(
+            record,
+            job.spec,
+            used,
+            build_lanes(job.spec, record.systems, await self._step_system(job.spec)),
+            folder,
+            ledger=self.ledger,
+            broker=self.broker,
+            dispatcher=self.dispatcher,
+            aggregator=self.aggregator,
+            render=self.renderer.render,
+            frames=frames,
+        )
+        self._runs[record.job] = run
+        return run
+
+    async def _record(self, job: FanOutJob) -> JobRecord:
+        uid = job.metadata.uid or f"{job.metadata.namespace}/{job.metadata.name}"
+        spec = job.spec.model_dump(mode="json", exclude_none=True)
+        async with self.ledger.write() as connection:
+            record = await jobs.find(connection, uid)
+            if record is None:
+                systems = await self._branch_systems(job.spec)
+                return await jobs.create(
+                    connection,
+                    uid=uid,
+                    namespace=job.metadata.namespace,
+                    name=job.name,
+                    spec=json.dumps(spec),
+                    systems=systems,
+                )
+            before = FanOutJobSpec.model_validate(json.loads(record.spec)).model_dump(mode="json", exclude_none=True)
+            difference = first_difference(_planned_part(before), _planned_part(spec), "spec")
+            if difference is not None:
+                raise JobChangedError(
+                    f"job {job.name} was begun with another manifest ({difference} differs), and what is planned stays "
+                    "planned: restore it to go on, or choose another folder"
+                )
+            await jobs.set_spec(connection, record.job, json.dumps(spec))
+        return record
+
+    async def _take_over(self, record: JobRecord) -> None:
+        """Calls that were out when an earlier process ended are made again: nobody will hear their answers."""
+        if record.ending is not None:
+            return
+        async with self.ledger.write() as connection:
+            out = await calls.leased(connection, record.job)
+            await calls.set_lost(connection, [call.call for call in out])
+            await calls.insert_again(connection, [self._again(call) for call in out])
+
+    def _again(self, call: Call) -> Call:
+        return call._replace(
+            call=self.ledger.new_call(), state=CallState.READY, not_before=0.0, previous=call.call, why="Redone"
+        )
+
+    async def _branch_systems(self, spec: FanOutJobSpec) -> list[str]:
+        """The branches' system messages, rendered once: they are the same for every chunk."""
+        systems = []
+        for branch in spec.map.branches:
+            source = branch.chat.system if branch.chat is not None else None
+            systems.append(await self._render_one(source, {"branch": {"name": branch.name}, "params": spec.params}))
+        return systems
+
+    async def _step_system(self, spec: FanOutJobSpec) -> str:
+        step = synthesis(spec)
+        return await self._render_one(step.system if step is not None else None, {"params": spec.params})
+
+    async def _render_one(self, source: str | None, context: dict[str, object]) -> str:
+        if not source:
+            return ""
+        (text,) = await self.renderer.render(source, [context])
+        if isinstance(text, Problem):
+            raise ValueError(f"the system message's template fails: {text.message}")
+        return text
+
+
+def _planned_part(spec: dict[str, object]) -> dict[str, object]:
+    """What must not change once a job has begun: all but parallelism and completion."""
+    part = {name: value for name, value in spec.items() if name != "completion"}
+    assert isinstance(part["map"], dict)
+    return part | {"map": {name: value for name, value in part["map"].items() if name != "parallelism"}}
+
+
+def first_difference(before: object, after: object, path: str) -> str | None:
+    """The path of the first place where two JSON values differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in sorted(before.keys() | after.keys()):
+            found = first_difference(before.get(name), after.get(name), f"{path}.{name}")
+            if found:
+                return found
+        return None
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = enumerate(zip(before, after, strict=True))
+        return next((f for i, (b, a) in pairs if (f := first_difference(b, a, f"{path}[{i}]"))), None)
+    return None if before == after else path

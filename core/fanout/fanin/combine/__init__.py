@@ -1,0 +1,1 @@
+"""How one chunk's several answers become one: a strategy per file."""

@@ -1,0 +1,1 @@
+"""Writing files: streamed, and complete or not there."""

@@ -1,0 +1,1 @@
+"""How all chunks' answers become the output: a step per file."""
