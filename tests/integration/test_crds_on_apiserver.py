@@ -52,7 +52,7 @@ def api(server: ApiServer) -> Iterator[httpx.Client]:
 
 
 def wait_until_served(client: httpx.Client, name: str) -> None:
-    plural = name.split(".")[0]
+    plural = name.split(".", 1)[0]
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         conditions = client.get(f"{DEFINITIONS}/{name}").json().get("status", {}).get("conditions") or []

@@ -60,10 +60,10 @@ def broken_rules(model: Model, path: str = "") -> Iterator[Fault]:
     """Every rule that `model` or a model inside it breaks, each with its path ("spec.map.branches[0].chat")."""
     for rule in model.rules:
         if rule.holds is not None and not rule.holds(model):
-            yield Fault(_join(path, rule.field), rule.message)
+            yield Fault(join(path, rule.field), rule.message)
     for name, info in type(model).model_fields.items():
         value = getattr(model, name)
-        here = _join(path, info.alias or name)
+        here = join(path, info.alias or name)
         if isinstance(value, Model):
             yield from broken_rules(value, here)
         elif isinstance(value, list | tuple):
@@ -72,7 +72,8 @@ def broken_rules(model: Model, path: str = "") -> Iterator[Fault]:
                     yield from broken_rules(entry, f"{here}[{i}]")
 
 
-def _join(path: str, field: str) -> str:
+def join(path: str, field: str) -> str:
+    """The path of `field` within `path`."""
     return f"{path}.{field}" if path and field else path or field
 
 

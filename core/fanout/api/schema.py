@@ -1,7 +1,8 @@
 """Structural OpenAPI v3 schemas of the models, as a CRD wants them: the one description of what a manifest may hold.
 
-Pydantic's JSON Schema is close. What differs: Kubernetes has no references, no anyOf with null and no schema for the keys
-of a map; it fills in the defaults of nested objects only where the object itself has one; what has no form is marked.
+Pydantic's JSON Schema is close. What differs: Kubernetes has no references, no anyOf with null and no schema for the
+keys of a map; it fills in the defaults of nested objects only where the object itself has one; what has no form is
+marked.
 """
 
 from __future__ import annotations
