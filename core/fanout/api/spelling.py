@@ -36,7 +36,7 @@ def _fields_of(schema: Schema) -> Mapping[str, Any]:
 def closest(word: str, known: list[str]) -> str:
     """The known word that was probably meant, whatever its case and underscores; empty where there is none."""
     plain = {each.replace("_", "").lower(): each for each in known}
-    found = difflib.get_close_matches(word.replace("_", "").replace("-", "").lower(), plain, n=1, cutoff=0.7)
+    found = difflib.get_close_matches(word.replace("_", "").replace("-", "").lower(), plain, n=1, cutoff=0.65)
     return plain[found[0]] if found else ""
 
 

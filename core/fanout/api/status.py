@@ -5,9 +5,26 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from fanout.api.base import Model, keyed_by
+
+
+def _cut(limit: int) -> BeforeValidator:
+    """Shortens a text to `limit` bytes of UTF-8: a status of bounded size, whatever a server or an input answers with."""
+
+    def cut(value: object) -> object:
+        if not isinstance(value, str) or len(value.encode("utf-8", "replace")) <= limit:
+            return value
+        return value.encode("utf-8", "replace")[: limit - 3].decode("utf-8", "ignore") + "…"
+
+    return BeforeValidator(cut)
+
+
+Word = Annotated[str, _cut(63), Field(max_length=63)]
+Name = Annotated[str, _cut(253), Field(max_length=253)]
+Sentence = Annotated[str, _cut(1024), Field(max_length=1024)]
+Address = Annotated[str, _cut(4096), Field(max_length=4096)]
 
 
 class State(StrEnum):
@@ -42,15 +59,15 @@ class Reason(StrEnum):
 class Condition(Model):
     """One observation of the job (Kubernetes' meta/v1 Condition)."""
 
-    type: Annotated[str, Field(max_length=63)]
+    type: Word
     """Planned, Complete, Failed or Finished."""
     status: Literal["True", "False", "Unknown"]
     """Whether it holds."""
-    reason: Annotated[str, Field(max_length=63)]
+    reason: Word
     """Why, as one word for programs."""
-    message: Annotated[str, Field(max_length=2048)] = ""
+    message: Sentence = ""
     """Why, as a sentence for people."""
-    last_transition_time: Annotated[str, Field(max_length=32)]
+    last_transition_time: Word
     """When the status last changed (RFC 3339)."""
     observed_generation: int = 1
     """The generation of the spec that this is about."""
@@ -110,33 +127,33 @@ class Usage(Model):
     """As the servers counted them."""
     estimated_tokens: int = 0
     """Estimated input tokens of calls that ended without telling."""
-    cost: str | None = None
+    cost: Word | None = None
     """By the endpoints' prices; absent where one has none."""
-    currency: str | None = None
+    currency: Word | None = None
     """ISO 4217 code."""
 
 
 class FailureExample(Model):
     """One failed chunk, to start looking from."""
 
-    item: str
+    item: Name
     """The item's id."""
     chunk: int
     """The chunk's index within the item."""
-    endpoint: str | None = None
+    endpoint: Name | None = None
     """Where the last call went."""
     http_status: int | None = None
     """What it answered."""
-    request_id: str | None = None
+    request_id: Name | None = None
     """The provider's id of the request."""
-    message: Annotated[str, Field(max_length=2048)] = ""
+    message: Sentence = ""
     """What went wrong and what to do."""
 
 
 class Failures(Model):
     """Failed chunks of one reason."""
 
-    reason: str
+    reason: Word
     """The error's type."""
     count: int
     """How many."""
@@ -147,11 +164,11 @@ class Failures(Model):
 class ResultRef(Model):
     """Where the output is."""
 
-    uri: str
+    uri: Address
     """Path or URI of the output."""
     bytes: int = 0
     """Its size."""
-    sha256: str = ""
+    sha256: Name = ""
     """Its digest."""
 
 
@@ -166,11 +183,11 @@ class FanOutJobStatus(Model):
     """Planned, Complete, Failed, Finished."""
     state: State = State.PENDING
     """A word for people; programs read the conditions."""
-    limited_by: str | None = None
+    limited_by: Word | None = None
     """What holds the job back now: Concurrency, Parallelism, Workers, Throttled, Backoff, Planning or Model."""
-    start_time: str | None = None
+    start_time: Word | None = None
     """When the job began (RFC 3339)."""
-    completion_time: str | None = None
+    completion_time: Word | None = None
     """When it ended (RFC 3339)."""
     chunks: ChunkCounts = Field(default_factory=ChunkCounts)
     """Chunks by outcome."""
