@@ -29,6 +29,10 @@ class JobChangedError(Exception):
     """The ledger has a job of this name whose plan was made from another spec."""
 
 
+class TemplateFailedError(Exception):
+    """A template that is rendered once per job fails."""
+
+
 class Engine:
     """Runs jobs. Use as `async with Engine.running(ledger, broker) as engine`."""
 
@@ -140,7 +144,7 @@ class Engine:
             return ""
         (text,) = await self.renderer.render(source, [context])
         if isinstance(text, Problem):
-            raise ValueError(f"the system message's template fails: {text.message}")
+            raise TemplateFailedError(f"the system message's template fails: {text.message}")
         return text
 
 

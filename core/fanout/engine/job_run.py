@@ -109,11 +109,23 @@ class JobRun:
         name = output_name(self.spec)
         return self.folder / name if name else None
 
+    @property
+    def currency(self) -> str | None:
+        """Of the job's cost; None where one of its endpoints has no price."""
+        pricing = [spec.pricing for spec in self._endpoints.values()]
+        found = {p.currency for p in pricing if p is not None}
+        return found.pop() if len(found) == 1 and all(pricing) else None
+
     def limited_by(self) -> str | None:
         """What holds the job back now."""
         if not self.progress.planning_done and self.progress.states[Settled.OPEN] == 0:
             return "Planning"
         return self._dispatcher.limited_by(self.record.job)
+
+    def stop_planning(self) -> None:
+        """Plan no further; what is planned stays."""
+        if self._planning is not None:
+            self._planning.cancel()
 
     def interrupt(self) -> None:
         """End without an ending: what is committed stays, and a later run goes on."""

@@ -104,6 +104,8 @@ class Aggregator:
         self._pricing: Mapping[str, Pricing | None] = {}
         self._arrived: list[tuple[ResultMessage, Delivery[Report] | None]] = []
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._subscription: Subscription | None = None
         dispatcher.on_lost = self._lost
 
@@ -123,11 +125,19 @@ class Aggregator:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
+                self._idle.clear()
                 arrived, self._arrived = self._arrived, []
                 if arrived:
                     await self._commit(arrived)
+                self._idle.set()
         finally:
             await self._subscription.close()
+
+    async def settle(self) -> None:
+        """Return when every result that has arrived is committed."""
+        while self._arrived or not self._idle.is_set():
+            await self._idle.wait()
+            await asyncio.sleep(0)
 
     def _arrive(self, delivery: Delivery[Report]) -> None:
         match delivery.message:

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fanout.ledger.schema import CallState, Settled, Stage, calls, chunks, items, tasks
+from fanout.ledger.schema import CallState, Settled, Stage, calls, chunks, items, jobs, tasks
 from fanout.ledger.store import Ledger
 
 PAGE = 500  # chunks in memory at a time
@@ -90,6 +90,11 @@ async def deduplicated(connection: AsyncConnection, job: int) -> int:
     """Tasks that share another's call."""
     query = select(func.count()).where(tasks.c.job == job, tasks.c.same_as.is_not(None))
     return int(await connection.scalar(query) or 0)
+
+
+async def dropped(connection: AsyncConnection, job: int) -> int:
+    """Answers that came second."""
+    return int(await connection.scalar(select(jobs.c.dropped).where(jobs.c.job == job)) or 0)
 
 
 async def latency_percentiles(connection: AsyncConnection, job: int, percents: Sequence[int]) -> list[int]:

@@ -37,7 +37,7 @@ def output_name(spec: FanOutJobSpec) -> str | None:
     return f"output.{SUFFIXES[spec.output_format]}"
 
 
-def build_reduce(
+def build_reduce(  # noqa: PLR0911 - one return per kind of step
     spec: FanOutJobSpec,
     record: JobRecord,
     ledger: Ledger,

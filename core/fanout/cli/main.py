@@ -1,0 +1,42 @@
+"""The command `fanout`: a subcommand per file of this folder."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Annotated
+
+from fanout import __version__
+
+COMMANDS = ("run", "plan", "validate", "simulate", "crds")
+INSTALL = "fanout's command line needs its engine: pip install 'fanout-dev[run]'"
+
+
+def main() -> None:
+    """Entry point."""
+    try:
+        import typer  # noqa: PLC0415 - told in words where it is missing
+    except ImportError:
+        sys.exit(INSTALL)
+    app = typer.Typer(
+        help="Fan-out/fan-in for AI workloads: one manifest, many model calls, one result.",
+        no_args_is_help=True,
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def root(
+        version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+    ) -> None:
+        if version:
+            typer.echo(__version__)
+            raise typer.Exit
+
+    # The command that is asked for is the only one to be loaded: `fanout crds` has no use for an HTTP client.
+    asked = sys.argv[1:2]
+    for name in asked if set(asked) & set(COMMANDS) else COMMANDS:
+        app.command(name)(getattr(importlib.import_module(f"fanout.cli.{name}"), name))
+    app()
