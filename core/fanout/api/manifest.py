@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class Manifests:
     faults: list[ManifestFault] = field(default_factory=list)
 
 
-def load(paths: Iterable[Path], overrides: Iterable[str] = ()) -> Manifests:
+def load(paths: Sequence[Path], overrides: Iterable[str] = ()) -> Manifests:
     """Reads all `paths` ("-" is standard input) and applies the `overrides` (see fanout.api.overrides).
 
     Never raises for what is in the files: it is in `faults`.
@@ -64,6 +64,9 @@ def load(paths: Iterable[Path], overrides: Iterable[str] = ()) -> Manifests:
     seen: dict[tuple[str, str, str], Source] = {}
     for entry in entries:
         result.faults += entry.add_to(result, seen)
+    # File by file and from top to bottom, as one mends them; what came from --set first.
+    order = {_name(path): i for i, path in enumerate(paths, start=1)}
+    result.faults.sort(key=lambda fault: (order.get(fault.file, 0), fault.line or 0))
     return result
 
 
@@ -97,7 +100,7 @@ class _Entry:
         found = [*self.faults, *(self.source.fault(fault.path, fault.message) for fault in faults)]
         if resource is not None and not found:
             self._keep(result, resource)
-        return sorted(found, key=lambda fault: fault.line or 0)
+        return found
 
     def _envelope(self) -> Fault | None:
         """What is wrong with apiVersion and kind, which decide how the rest is read."""
@@ -144,8 +147,12 @@ class _Entry:
                 result.secrets.append(resource)
 
 
+def _name(path: Path) -> str:
+    return "stdin" if path == STDIN else str(path)
+
+
 def _read_file(path: Path) -> tuple[list[_Entry], list[ManifestFault]]:
-    name = "stdin" if path == STDIN else str(path)
+    name = _name(path)
     try:
         text = _text(path)
     except OSError as error:

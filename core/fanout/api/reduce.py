@@ -85,8 +85,8 @@ class Step(Model):
 
     @property
     def kind(self) -> str:
-        """The name of the one that is set."""
-        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
+        """The name of the one that is set; empty in a step that breaks its rule and has none."""
+        return next((name for name in type(self).model_fields if getattr(self, name) is not None), "")
 
 
 class Reduce(Model):

@@ -42,12 +42,13 @@ def test_the_committed_files_are_what_the_models_give(tmp_path: Path) -> None:
 
 
 def test_every_field_has_a_description() -> None:
-    fields = [
-        (f"{path}.{name}", each) for path, node in schemas() for name, each in node.get("properties", {}).items()
-    ]
+    fields = [(f"{path}.{name}", each) for path, node in schemas() for name, each in node.get("properties", {}).items()]
     assert len(fields) > 100
     # Of metadata a CRD may describe the name only.
-    assert [path for path, each in fields if not each.get("description")] == ["FanOutJob.metadata", "ModelEndpoint.metadata"]
+    assert [path for path, each in fields if not each.get("description")] == [
+        "FanOutJob.metadata",
+        "ModelEndpoint.metadata",
+    ]
 
 
 def test_every_list_text_and_map_is_bounded() -> None:

@@ -26,9 +26,7 @@ def faults(example: dict[str, Any], spec: dict[str, Any]) -> list[tuple[str, str
 
 
 def named(examples: list[dict[str, Any]]) -> list[Any]:
-    return [
-        pytest.param(example, id=f"{i}-{example['path']}") for i, example in enumerate(examples)
-    ]
+    return [pytest.param(example, id=f"{i}-{example['path']}") for i, example in enumerate(examples)]
 
 
 @pytest.mark.parametrize("example", named([e for e in EXAMPLES if "from" not in e]))
@@ -54,7 +52,9 @@ def test_every_rule_has_an_example() -> None:
     assert FanOutJobStatus in every_model()
     rules = {rule.message for model in every_model() for rule in model.rules}
     assert len(rules) > 25
-    bytes_rule = {rule.message for rule in FanOutJob.rules}  # its example is a test below: 64 KiB do not fit into a table
+    bytes_rule = {
+        rule.message for rule in FanOutJob.rules
+    }  # its example is a test below: 64 KiB do not fit into a table
     assert {example["message"] for example in EXAMPLES} == rules - bytes_rule
 
 
