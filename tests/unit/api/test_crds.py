@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from fanout.api.crd import crds, to_yaml, write
 from fanout.api.job import FanOutJob
 from fanout.api.schema import FREE_FORM, structural
 from fanout.api.status import Condition, FailureExample, Failures, FanOutJobStatus, ResultRef
+from fanout.cli.crds import crds as print_crds
 
 COMMITTED = Path(__file__).parents[3] / "crds"
 BOUNDS = {"array": "maxItems", "string": "maxLength", "object": "maxProperties"}
@@ -142,3 +145,14 @@ def test_the_largest_status_fits_its_bound() -> None:
     )
     assert len(status.model_dump_json().encode()) < 65536
     assert example.item.endswith("ü…")
+
+
+def test_the_command_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
+    print_crds()
+    assert list(yaml.safe_load_all(capsys.readouterr().out)) == crds()
+
+
+def test_the_models_need_no_yaml() -> None:
+    # The worker's image has none.
+    code = "import sys, fanout.api.job, fanout.api.endpoint, fanout.api.status; sys.exit('yaml' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
