@@ -15,8 +15,10 @@ from fanout_worker.unpack import unpack
 
 log = logging.getLogger(__name__)
 
-# Beyond this, reading a response takes milliseconds, in which the loop could serve a hundred other calls.
-READ_IN_THREAD_BYTES = 256 * 1024
+# Larger responses are read in a thread: it takes milliseconds, in which the loop serves other calls. Structured ones
+# may need repair, which is slow for a hostile answer.
+INLINE_BYTES = 256 * 1024
+INLINE_STRUCTURED_BYTES = 4 * 1024
 
 
 class Call:
@@ -30,7 +32,7 @@ class Call:
         self.sent = False
         self._worker = worker
         self._wall_clock = wall_clock
-        self._begun = 0.0
+        self._begun: float | None = None
         self._requesting = False
         self._interrupted: tuple[Outcome, str] | None = None
 
@@ -85,15 +87,16 @@ class Call:
         return None
 
     async def _respond(self, client: ModelClient, message: CallMessage) -> ResultMessage:
-        self._begun = _clock()
+        self._begun = begun = _clock()
         self.sent = self._requesting = True
         try:
             response = await client.send(message.path, message.body, message.timeout_seconds)
         finally:
             self._requesting = False
-        latency = _clock() - self._begun
+        latency = _clock() - begun
         now = self._wall_clock()
-        if len(response.body) <= READ_IN_THREAD_BYTES:
+        structured = message.expect.batched or message.expect.schema is not None
+        if len(response.body) <= (INLINE_STRUCTURED_BYTES if structured else INLINE_BYTES):
             return unpack(message, response, worker=self._worker, now=now, latency_seconds=latency)
         return await asyncio.to_thread(unpack, message, response, worker=self._worker, now=now, latency_seconds=latency)
 
@@ -107,7 +110,7 @@ class Call:
             outcome=outcome,
             error=error,
             sent=self.sent,
-            latency_seconds=_clock() - self._begun if self._begun else 0.0,
+            latency_seconds=_clock() - self._begun if self._begun is not None else 0.0,
         )
 
 

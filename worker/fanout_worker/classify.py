@@ -32,13 +32,14 @@ _LENGTH_CODES = {
 }
 _LENGTH_TEXT = re.compile(
     r"ContextWindowExceeded|context[ _](length|window|size)"
-    r"|(prompt|input|request|message|messages|sequence|query)\b.{0,20}\b(is|are|was)? ?too (long|large)"
+    r"|(prompt|input|request|messages?|sequence|query) (is |are |was )?too (long|large)"
     r"|too many (input |prompt )?tokens|exceeds? the maximum (number of )?(input |allowed )?tokens"
     r"|reduce the length of",
     re.IGNORECASE,
 )
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_credits"}
 _OVERLOAD_CODES = {"overloaded_error", "overloaded", "engine_overloaded", "model_overloaded"}
+_TOO_LARGE_TEXT = re.compile(r"request too large", re.IGNORECASE)
 _OVERLOAD_TEXT = re.compile(r"\boverloaded\b", re.IGNORECASE)
 
 _REMEDY = {
@@ -119,6 +120,8 @@ def _told_by_body(status: int, error: ErrorBody) -> Outcome | None:
         return Outcome.CONTENT_FILTERED
     if error.codes & _LENGTH_CODES or (status in (400, 413, 422) and _LENGTH_TEXT.search(error.message)):
         return Outcome.CONTEXT_TOO_LONG
+    if status == 429 and _TOO_LARGE_TEXT.match(error.message):
+        return Outcome.CONTEXT_TOO_LONG  # beyond a whole minute's tokens: waiting would never end
     if status >= 500 and (error.codes & _OVERLOAD_CODES or _OVERLOAD_TEXT.search(error.message)):
         return Outcome.OVERLOADED
     return None

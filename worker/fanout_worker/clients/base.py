@@ -1,11 +1,11 @@
 """What the executor needs of a client, and how a call can fail before there is a response.
 
-    CallError
-     ├─ CredentialMissingError   Unauthorized      nothing was sent
-     ├─ RequestRefusedError      BadRequest        nothing was sent
-     ├─ ConnectionFailedError    ConnectionFailed  sent or not, as `sent` says
-     ├─ CallTimeoutError         Timeout           sent
-     └─ ResponseUnusableError    ServerError       sent
+CallError
+ ├─ CredentialMissingError   Unauthorized      nothing was sent
+ ├─ RequestRefusedError      BadRequest        nothing was sent
+ ├─ ConnectionFailedError    ConnectionFailed  sent or not, as `sent` says
+ ├─ CallTimeoutError         Timeout           sent
+ └─ ResponseUnusableError    ServerError       sent
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ answer that was cut short is never completed.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -25,9 +26,12 @@ MAX_REPAIR_CHARS = 16 * 1024
 
 _FENCED = re.compile(r"\s*```[\w-]*[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
 _OPENING = re.compile(r"[\[{]")
+_PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 # Quotes, commas, white space and control characters: what a repair may add, take away or change.
 _SYNTAX = re.compile(r"[\s,\"'`\\\x00-\x1f\u2018-\u201f]+")
+_QUOTES = tuple("\"'”’")
+_DOUBLE_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _EMPTY_STRING = re.compile(r"\"\s*\"|'\s*'|“\s*”")
 
 
@@ -39,12 +43,12 @@ def candidates(text: str) -> Iterator[Any]:
     fenced = _FENCED.fullmatch(text)
     if fenced is not None:
         text = fenced.group(1)
-    found = False
-    for start, end, value in _values_within(text):
-        found = True
-        if _is_prose(text[:start]) and _is_prose(text[end:]):
-            yield value
-    if not found:
+    found = list(_values_within(text))
+    ends = [0, *(end for _, end, _ in found)]
+    starts = [*(start for start, _, _ in found), len(text)]
+    if all(_is_prose(text[end:start]) for end, start in zip(ends, starts, strict=True)):
+        yield from (value for _, _, value in found)
+    else:
         yield from _repaired(text)
 
 
@@ -83,17 +87,18 @@ def _is_prose(text: str) -> bool:
 
 
 def _repaired(text: str) -> Iterator[Any]:
+    text = _PAIR.sub(lambda pair: str(json.loads(f'"{pair.group()}"')), text)  # json_repair leaves the halves apart
     start, end = _span(text)
     if not 0 <= start < end or end - start > MAX_REPAIR_CHARS:
         return
     span = text[start:end]
-    if not _balanced(span) or not (_is_prose(text[:start]) and _is_prose(text[end:])):
+    if not _balanced(span) or not _quotes_paired(span) or not (_is_prose(text[:start]) and _is_prose(text[end:])):
         return
     try:
         value = json_repair.loads(span, skip_json_loads=True)
     except (ValueError, RecursionError):
         return
-    if isinstance(value, dict | list) and _same_content(span, value):
+    if isinstance(value, dict | list) and _same_content(span, value) and _ends_whole(span, value):
         yield value
 
 
@@ -115,10 +120,24 @@ def _balanced(span: str) -> bool:
     return not stack
 
 
+def _quotes_paired(span: str) -> bool:
+    """Whether quotes come in pairs: one left over may have opened a string that was cut at a bracket of its own."""
+    rest = _DOUBLE_QUOTED.sub("", span)
+    return '"' not in rest and rest.count("'") % 2 == 0 and rest.count("“") == rest.count("”")
+
+
 def _same_content(span: str, value: Any) -> bool:
     empties = [0]
     content = "".join(_content(value, empties))
     return _bare(_ESCAPE.sub(_unescaped, span)) == _bare(content) and empties[0] <= len(_EMPTY_STRING.findall(span))
+
+
+def _ends_whole(span: str, value: Any) -> bool:
+    """Whether a text at the end has its closing quote: without one it may have been cut at a bracket of its own."""
+    last = value
+    while isinstance(last, dict | list) and last:
+        last = list(last.values())[-1] if isinstance(last, dict) else last[-1]
+    return not isinstance(last, str) or span.rstrip(" \t\r\n,]}")[-1:] in _QUOTES
 
 
 def _unescaped(match: re.Match[str]) -> str:
