@@ -83,9 +83,9 @@ class _Queue(Generic[M]):
 
 class _Consumer(Subscription, Generic[M]):
     def __init__(self, queue: _Queue[M], prefetch: int, handler: Callable[[Delivery[M]], None]) -> None:
-        self.queue = queue
+        self.queue: _Queue[M] = queue
         self.prefetch = prefetch
-        self.handler = handler
+        self.handler: Callable[[Delivery[M]], None] = handler
         self.unacked: dict[int, _MemoryDelivery[M]] = {}
 
     async def stop(self) -> None:
@@ -102,7 +102,7 @@ class _Consumer(Subscription, Generic[M]):
 class _MemoryDelivery(Delivery[M]):
     def __init__(self, message: M, consumer: _Consumer[M]) -> None:
         self.message = message
-        self._consumer = consumer
+        self._consumer: _Consumer[M] = consumer
 
     async def ack(self) -> None:
         if self._consumer.unacked.pop(id(self), None) is not None:

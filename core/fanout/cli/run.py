@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from sqlalchemy.exc import DBAPIError
 
 from fanout.api.status import Reason, State
 from fanout.cli import progress
@@ -31,7 +32,12 @@ Output = Annotated[
 ]
 
 
-def run(files: Files, output: Output = None, overrides: Overrides = None) -> None:
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Of a finished job, run what failed again, and only that.")
+]
+
+
+def run(files: Files, output: Output = None, overrides: Overrides = None, retry_failed: RetryFailed = False) -> None:
     """Run the jobs in FILE here. Run again with the same folder to resume; Ctrl-C stops cleanly."""
     loaded = load_checked(files, overrides, with_credentials=True)
     out = output or Path(f"fanout-{loaded.jobs[0].job.name}" if len(loaded.jobs) == 1 else "fanout-run")
@@ -41,9 +47,11 @@ def run(files: Files, output: Output = None, overrides: Overrides = None) -> Non
     ]
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            results = runner.run(_run(jobs, loaded, out))
+            results = runner.run(_run(jobs, loaded, out, retry_failed=retry_failed))
     except (LedgerInUseError, LedgerVersionError, JobChangedError, SourceError) as error:
         fail(str(error))
+    except DBAPIError as error:
+        fail(f"the ledger in {out} cannot be read or written: {error.orig}; is the disk full?", FAILED)
     except OSError as error:
         fail(f"{error.strerror}: {error.filename or out}")
     for result in results:
@@ -56,8 +64,8 @@ def run(files: Files, output: Output = None, overrides: Overrides = None) -> Non
     raise typer.Exit(next(code for code in (USAGE, FAILED, PARTIAL, OK) if code in codes))
 
 
-async def _run(jobs: list[LocalJob], loaded: Loaded, out: Path) -> list[LocalResult]:
-    local = LocalRun(jobs, loaded.endpoints, loaded.credentials, out)
+async def _run(jobs: list[LocalJob], loaded: Loaded, out: Path, *, retry_failed: bool) -> list[LocalResult]:
+    local = LocalRun(jobs, loaded.endpoints, loaded.credentials, out, retry_failed=retry_failed)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _interrupt, local)

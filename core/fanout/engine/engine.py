@@ -19,6 +19,7 @@ from fanout.fanin.aggregator import Aggregator
 from fanout.ledger import calls, jobs
 from fanout.ledger.calls import Call
 from fanout.ledger.jobs import JobRecord
+from fanout.ledger.retry import reopen_failed
 from fanout.ledger.schema import CallState
 from fanout.ledger.store import Ledger
 from fanout.planning.frames import Problem
@@ -64,10 +65,20 @@ class Engine:
             await engine.renderer.close()
 
     async def submit(
-        self, job: FanOutJob, endpoints: Mapping[str, ModelEndpointSpec], folder: Path, frames: Frames
+        self,
+        job: FanOutJob,
+        endpoints: Mapping[str, ModelEndpointSpec],
+        folder: Path,
+        frames: Frames,
+        *,
+        retry_failed: bool = False,
     ) -> JobRun:
-        """The run of a job, new or resumed. Raises JobChangedError."""
+        """The run of a job, new or resumed. `retry_failed`: what failed in a finished one runs again. Raises JobChangedError."""
         record = await self._record(job)
+        if retry_failed and record.ending is not None:
+            async with self.ledger.write() as connection:
+                await reopen_failed(connection, self.ledger, record.job)
+            record.ending = record.stop = record.finished_at = None
         await self._take_over(record)
         used = {name: endpoints[name] for name in endpoints_of(job.spec)}
         for name, spec in used.items():

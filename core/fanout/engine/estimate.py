@@ -152,5 +152,5 @@ def _cost(found: LaneEstimate, endpoint: ModelEndpointSpec) -> Decimal | None:
     return (found.input_tokens * price_in + found.output_tokens * price_out) / 1_000_000
 
 
-async def _settle_nothing(_connection: AsyncConnection, _job: int, _tasks: Sequence[Task]) -> list[int]:
+async def _settle_nothing(connection: AsyncConnection, job: int, tasks: Sequence[Task]) -> list[int]:  # noqa: ARG001
     return []

@@ -63,12 +63,15 @@ class LocalRun:
         endpoints: Mapping[str, ModelEndpointSpec],
         credentials: Mapping[str, Credential],
         out: Path,
+        *,
+        retry_failed: bool = False,
     ) -> None:
         self.runs: list[JobRun] = []
         self._jobs = jobs
         self._endpoints = endpoints
         self._credentials = credentials
         self._out = out
+        self._retry_failed = retry_failed
         self._interrupted = asyncio.Event()
         self._hurried = asyncio.Event()
         self._engine: Engine | None = None
@@ -93,7 +96,10 @@ class LocalRun:
             self._engine = engine
             for local, source in zip(self._jobs, sources, strict=True):
                 local.folder.mkdir(parents=True, exist_ok=True)
-                run = await engine.submit(local.job, self._endpoints, local.folder, _frames(local.job, source))
+                frames = _frames(local.job, source)
+                run = await engine.submit(
+                    local.job, self._endpoints, local.folder, frames, retry_failed=self._retry_failed
+                )
                 self.runs.append(run)
             started()
             executors = await self._start_workers(stack, broker)

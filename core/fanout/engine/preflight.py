@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import re2
 
 from fanout.api.base import Fault
@@ -15,7 +14,7 @@ from fanout.api.job import FanOutJobSpec
 from fanout.api.spelling import closest
 from fanout.engine.lanes import endpoints_of, synthesis
 from fanout.planning.template.check import check_template
-from fanout.planning.template.roots import CONCAT, MAP, SYNTHESIZE, SYNTHESIZE_SYSTEM, SYSTEM
+from fanout.planning.template.roots import Place, roots_of
 
 
 def faults(spec: FanOutJobSpec, endpoints: Mapping[str, ModelEndpointSpec]) -> list[Fault]:
@@ -70,7 +69,7 @@ def _pattern_faults(spec: FanOutJobSpec) -> Iterator[Fault]:
     options = re2.Options()
     options.log_errors = False
     try:
-        re2.compile(spec.split.pattern, options)
+        re2.compile(spec.split.pattern, options)  # type: ignore[no-untyped-call]
     except re2.error as error:
         reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         yield Fault(
@@ -79,43 +78,46 @@ def _pattern_faults(spec: FanOutJobSpec) -> Iterator[Fault]:
 
 
 def _template_faults(spec: FanOutJobSpec) -> Iterator[Fault]:
+    for path, place, source in _templates(spec):
+        if source is not None:
+            yield from (Fault(path, problem) for problem in check_template(source, roots_of(place, spec.params)))
+
+
+def _templates(spec: FanOutJobSpec) -> Iterator[tuple[str, Place, str | None]]:
+    """Every template of a job: its path, what it may name, its source."""
     for i, branch in enumerate(spec.map.branches):
-        for path, source, roots in _branch_templates(branch, f"spec.map.branches[{i}]"):
-            yield from (Fault(path, problem) for problem in check_template(source, roots, spec.params))
-    if not spec.reduce.steps:
-        return
-    step, here = spec.reduce.steps[0], "spec.reduce.steps[0]"
-    templates: list[tuple[str, str | None, Any]] = []
-    if step.concat is not None:
-        templates.append((f"{here}.concat.template", step.concat.template, CONCAT))
-    if step.synthesize is not None:
-        templates.append((f"{here}.synthesize.system", step.synthesize.system, SYNTHESIZE_SYSTEM))
-        templates.append((f"{here}.synthesize.prompt", step.synthesize.prompt, SYNTHESIZE))
-    for path, template, roots in templates:
-        if template is not None:
-            yield from (Fault(path, problem) for problem in check_template(template, roots, spec.params))
+        yield from _branch_templates(branch, f"spec.map.branches[{i}]")
+    for i, step in enumerate(spec.reduce.steps):
+        here = f"spec.reduce.steps[{i}]"
+        if step.concat is not None:
+            yield f"{here}.concat.template", "concat", step.concat.template
+        if step.synthesize is not None:
+            yield f"{here}.synthesize.system", "synthesizeSystem", step.synthesize.system
+            yield f"{here}.synthesize.prompt", "synthesize", step.synthesize.prompt
 
 
-def _branch_templates(branch: Branch, here: str) -> Iterator[tuple[str, str, Any]]:
+def _branch_templates(branch: Branch, here: str) -> Iterator[tuple[str, Place, str | None]]:
     if branch.chat is not None:
-        if branch.chat.system is not None:
-            yield f"{here}.chat.system", branch.chat.system, SYSTEM
-        if branch.chat.prompt is not None:
-            yield f"{here}.chat.prompt", branch.chat.prompt, MAP
+        yield f"{here}.chat.system", "system", branch.chat.system
+        yield f"{here}.chat.prompt", "map", branch.chat.prompt
         for j, message in enumerate(branch.chat.messages or ()):
-            yield f"{here}.chat.messages[{j}].content", message.content, MAP
+            yield f"{here}.chat.messages[{j}].content", "map", message.content
     if branch.embed is not None:
-        yield f"{here}.embed.input", branch.embed.input, MAP
+        yield f"{here}.embed.input", "map", branch.embed.input
 
 
 def _schema_faults(spec: FanOutJobSpec) -> Iterator[Fault]:
     for i, branch in enumerate(spec.map.branches):
         if branch.response_schema is None:
             continue
+        path = f"spec.map.branches[{i}].chat.responseSchema"
         try:
-            jsonschema.Draft202012Validator.check_schema(branch.response_schema)
-        except jsonschema.SchemaError as error:
-            yield Fault(
-                f"spec.map.branches[{i}].chat.responseSchema",
-                f"is no JSON Schema: {error.message} at {error.json_path}",
+            # As the worker will compile it: patterns in linear time, nothing fetched.
+            jsonschema_rs.validator_for(
+                branch.response_schema, pattern_options=jsonschema_rs.RegexOptions(), offline=True
             )
+        except jsonschema_rs.ValidationError as error:
+            place = ".".join(map(str, error.instance_path))
+            yield Fault(f"{path}.{place}" if place else path, f"is no JSON Schema: {error.message}")
+        except (ValueError, jsonschema_rs.ReferencingError) as error:
+            yield Fault(path, f"cannot be used: {error}")

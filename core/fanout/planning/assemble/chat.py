@@ -104,7 +104,7 @@ def envelope(tasks: int, value: JsonObject | None) -> JsonObject:
     """JSON Schema of a batched answer: each id once, each value as the branch asks for."""
     value = dict(value or {"type": "string"})
     # References such as #/$defs/name are told from the root of the whole schema.
-    definitions = {name: value.pop(name) for name in ("$defs", "definitions") if name in value}
+    definitions: JsonObject = {name: value.pop(name) for name in ("$defs", "definitions") if name in value}
     entry = {
         "type": "object",
         "properties": {"id": {"type": "string", "enum": [str(i + 1) for i in range(tasks)]}, "value": value},
