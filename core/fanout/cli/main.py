@@ -1,23 +1,22 @@
 """The command `fanout`: a subcommand per file of this folder."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: typer reads the option below, and its own name is local there.
 import importlib
 import sys
 from typing import Annotated
 
+try:
+    import typer
+except ImportError:
+    sys.exit("fanout's command line needs its engine: pip install 'fanout-dev[run]'")
+
 from fanout import __version__
 
 COMMANDS = ("run", "plan", "validate", "simulate", "crds")
-INSTALL = "fanout's command line needs its engine: pip install 'fanout-dev[run]'"
 
 
 def main() -> None:
     """Entry point."""
-    try:
-        import typer  # noqa: PLC0415 - told in words where it is missing
-    except ImportError:
-        sys.exit(INSTALL)
     app = typer.Typer(
         help="Fan-out/fan-in for AI workloads: one manifest, many model calls, one result.",
         no_args_is_help=True,
