@@ -28,14 +28,20 @@ def main() -> None:
 
     @app.callback()
     def root(
-        version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+        version: Annotated[
+            bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        ] = False,
     ) -> None:
-        if version:
-            typer.echo(__version__)
-            raise typer.Exit
+        pass
 
     # The command that is asked for is the only one to be loaded: `fanout crds` has no use for an HTTP client.
     asked = sys.argv[1:2]
     for name in asked if set(asked) & set(COMMANDS) else COMMANDS:
         app.command(name)(getattr(importlib.import_module(f"fanout.cli.{name}"), name))
     app()
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        sys.exit()

@@ -41,7 +41,7 @@ def plan(files: Files, overrides: Overrides = None, seconds_per_call: Seconds = 
 
 async def _estimate(entry: LoadedJob, loaded: Loaded) -> Estimate:
     spec = entry.job.spec
-    source = open_source(spec.input.uri, spec.input.items, entry.source.base)
+    source = open_source(spec.input.uri or spec.input.items or [], entry.source.base)
     # The templates of system messages stand for themselves: what they render to is about as long.
     systems = [branch.chat.system or "" if branch.chat is not None else "" for branch in spec.map.branches]
     with tempfile.TemporaryDirectory(prefix="fanout-plan-") as folder:

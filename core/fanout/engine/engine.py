@@ -62,7 +62,7 @@ class Engine:
                 for loop in loops:
                     loop.cancel()
         finally:
-            await engine.renderer.close()
+            await engine.renderer.aclose()
 
     async def submit(
         self,

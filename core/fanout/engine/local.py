@@ -86,7 +86,8 @@ class LocalRun:
         """Run all jobs to their ends. Raises LedgerInUseError, JobChangedError and SourceError before anything is sent."""
         self._out.mkdir(parents=True, exist_ok=True)
         sources = [
-            open_source(local.job.spec.input.uri, local.job.spec.input.items, local.base) for local in self._jobs
+            open_source(local.job.spec.input.uri or local.job.spec.input.items or [], local.base)
+            for local in self._jobs
         ]
         async with AsyncExitStack() as stack:
             ledger = await Ledger.open(self._out / LEDGER)
