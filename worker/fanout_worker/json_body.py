@@ -95,3 +95,5 @@ def _finite(text: str) -> float:
 
 LENIENT = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 """The standard library's reader, which can also read a value inside a longer text; without its NaN and infinities."""
+LAX = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, strict=False)
+"""Likewise, and allows line breaks inside strings."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import json_repair
 
-from fanout_worker.json_body import LENIENT, MAX_DEPTH
+from fanout_worker.json_body import LAX, LENIENT, MAX_DEPTH
 
 MAX_STARTS = 64
 """Places where a value may begin that are tried, at most."""
@@ -31,7 +31,11 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 # Quotes, commas, white space and control characters: what a repair may add, take away or change.
 _SYNTAX = re.compile(r"[\s,\"'`\\\x00-\x1f\u2018-\u201f]+")
 _QUOTES = tuple("\"'”’")
-_DOUBLE_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'', re.DOTALL)
+_SLIP = re.compile(_STRING.pattern + r"|,(?=\s*[}\]])|\b(?:True|False|None)\b", re.DOTALL)
+_GOING_ON = (",", ":", "'", "“", "”", "\\")
+"""What follows a bracket only inside a value that goes on."""
+_WORDS = {"True": "true", "False": "false", "None": "null"}
 _EMPTY_STRING = re.compile(r"\"\s*\"|'\s*'|“\s*”")
 
 
@@ -92,7 +96,16 @@ def _repaired(text: str) -> Iterator[Any]:
     if not 0 <= start < end or end - start > MAX_REPAIR_CHARS:
         return
     span = text[start:end]
-    if not _balanced(span) or not _quotes_paired(span) or not (_is_prose(text[:start]) and _is_prose(text[end:])):
+    after = text[end:].lstrip()
+    if not (_is_prose(text[:start]) and _is_prose(after)) or after.startswith(_GOING_ON) or '"' in after:
+        return
+    try:
+        yield LAX.decode(_SLIP.sub(_corrected, span))
+    except (ValueError, RecursionError):
+        pass
+    else:
+        return
+    if not _is_closed(span):
         return
     try:
         value = json_repair.loads(span, skip_json_loads=True)
@@ -100,6 +113,15 @@ def _repaired(text: str) -> Iterator[Any]:
         return
     if isinstance(value, dict | list) and _same_content(span, value) and _ends_whole(span, value):
         yield value
+
+
+def _corrected(token: re.Match[str]) -> str:
+    """JSON for a token that is not: exact, so it goes before the guessing."""
+    text = token.group()
+    if text.startswith("'"):
+        body = text[1:-1].replace("\\'", "'")
+        return '"' + re.sub(r'(?<!\\)((?:\\\\)*)"', r'\1\\"', body) + '"'
+    return _WORDS.get(text, "" if text == "," else text)
 
 
 def _span(text: str) -> tuple[int, int]:
@@ -120,10 +142,11 @@ def _balanced(span: str) -> bool:
     return not stack
 
 
-def _quotes_paired(span: str) -> bool:
-    """Whether quotes come in pairs: one left over may have opened a string that was cut at a bracket of its own."""
-    rest = _DOUBLE_QUOTED.sub("", span)
-    return '"' not in rest and rest.count("'") % 2 == 0 and rest.count("“") == rest.count("”")
+def _is_closed(span: str) -> bool:
+    """Whether every string and bracket is closed: what is left over may have been cut inside a string."""
+    rest = _STRING.sub("", span)
+    quotes_left = '"' in rest or "'" in rest or rest.count("“") != rest.count("”")
+    return not quotes_left and _balanced(rest) and _balanced(span)
 
 
 def _same_content(span: str, value: Any) -> bool:
