@@ -131,7 +131,7 @@ class Dispatcher:
             if result.outcome in THROTTLED:
                 window.throttles += 1
                 wait = result.retry_after_seconds
-                if wait is None:
+                if not wait:  # "at once" from one that has just refused is no advice
                     wait = full_jitter(window.throttles, self.settings.longest_pause_seconds, self.random)
                 window.throttle(self._now(), wait)
             elif result.outcome == Outcome.SUCCEEDED:
@@ -238,8 +238,8 @@ class Dispatcher:
 
     def _endpoint_for(self, lane: Lane, prepared: Prepared, now: float) -> str | None:
         """The endpoint whose turn it is, or while that one is throttled the next; None where there is no free slot."""
-        for i in range(len(lane.endpoints)):
-            name = lane.endpoints[(prepared.call.turn + i) % len(lane.endpoints)]
+        for position in lane.turns(prepared.call):
+            name = lane.endpoints[position]
             window = self.windows[name]
             if window.free(now) > 0:
                 return name
@@ -252,7 +252,7 @@ class Dispatcher:
         messages: list[CallMessage] = []
         for queue, prepared, endpoint in chosen:
             call = prepared.call
-            first = queue.lane.endpoints[call.turn % len(queue.lane.endpoints)]
+            first = queue.lane.endpoints[queue.lane.turns(call)[0]]
             why = call.why if endpoint == first else "Failover"
             leased.append(ledger_calls.Sent(call.call, call.tasks, endpoint, why))
             self.leases[call.call] = Lease(prepared, queue.lane, endpoint, self._now() + self.settings.lease_seconds)

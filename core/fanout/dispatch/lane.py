@@ -8,6 +8,7 @@ from typing import Protocol
 
 from fanout.api.endpoint import ModelEndpointSpec
 from fanout.broker.messages import Expect
+from fanout.ledger.calls import Call
 from fanout.ledger.schema import Stage
 
 
@@ -41,3 +42,9 @@ class Lane:
     assemble: Assemble
     keeps_refusals: bool = False
     """Passthrough: the body of a refusal is part of the result."""
+
+    def turns(self, call: Call) -> list[int]:
+        """Positions of the endpoints to try for this call, in order, without those that refused it for good."""
+        count = len(self.endpoints)
+        order = [(call.turn + i) % count for i in range(count)]
+        return [position for position in order if not call.faults >> position & 1]

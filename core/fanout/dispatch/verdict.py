@@ -43,6 +43,7 @@ class Again:
     failures: int = 0
     throttles: int = 0
     faults: int = 0
+    """Endpoints of the lane that will never take this call: a bit for each."""
 
 
 @dataclass
@@ -92,6 +93,9 @@ def _judge_refusal(
         )
 
     outcome, several = result.outcome, len(lane.endpoints) > 1
+    # Where it was, not where it should have been: a throttled endpoint's calls go to the next one meanwhile.
+    here = lane.endpoints.index(call.endpoint or lane.endpoints[0])
+    faults = call.faults | 1 << here
     if outcome in THROTTLED:
         again("Throttled", throttles=call.throttles + 1)
     elif outcome in HANDED_BACK and outcome != Outcome.LOST:
@@ -100,11 +104,11 @@ def _judge_refusal(
         half = (len(tasks) + 1) // 2
         again("Split", some=tasks[:half])
         again("Split", some=tasks[half:])
-    elif outcome in ENDPOINT_FAULTS and call.faults + 1 < len(lane.endpoints):
-        again("Failover", turn=call.turn + 1, faults=call.faults + 1)
+    elif outcome in ENDPOINT_FAULTS and faults.bit_count() < len(lane.endpoints):
+        again("Failover", turn=here + 1, faults=faults)
     elif outcome in TRANSIENT | {Outcome.LOST} and call.failures < lane.retry_limit:
         delay = full_jitter(call.failures + 1, lane.max_backoff_seconds, random)
-        turn = call.turn + 1 if several else call.turn
+        turn = here + 1 if several else call.turn
         again("Failover" if several else "Retry", turn=turn, delay=delay, failures=call.failures + 1)
     else:
         body = result.answers[0].value if lane.keeps_refusals and result.answers else b""

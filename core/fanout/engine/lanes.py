@@ -21,7 +21,7 @@ def build_lanes(spec: FanOutJobSpec, systems: Sequence[str], step_system: str) -
         Lane(
             index=index,
             stage=Stage.MAP,
-            endpoints=tuple(branch.endpoints),
+            endpoints=tuple(dict.fromkeys(branch.endpoints)),
             timeout_seconds=branch.timeout_seconds,
             retry_limit=branch.retry.limit,
             max_backoff_seconds=branch.retry.max_backoff_seconds,
@@ -36,7 +36,7 @@ def build_lanes(spec: FanOutJobSpec, systems: Sequence[str], step_system: str) -
             Lane(
                 index=len(lanes),
                 stage=Stage.REDUCE,
-                endpoints=tuple(step.endpoints),
+                endpoints=tuple(dict.fromkeys(step.endpoints)),
                 timeout_seconds=step.timeout_seconds,
                 retry_limit=step.retry.limit,
                 max_backoff_seconds=step.retry.max_backoff_seconds,

@@ -40,6 +40,7 @@ class Call(NamedTuple):
     endpoint: str | None
     previous: int | None
     why: str
+    estimated_tokens: int
 
 
 _COLUMNS = [calls.c[name] for name in Call._fields]

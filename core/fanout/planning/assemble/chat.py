@@ -5,6 +5,7 @@ API reference: OpenAI, "Create chat completion" (messages, response_format json_
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,8 @@ BATCH_INSTRUCTIONS = (
 # What {"items":[…]} and {"id":"12","value":…}, take up beside the values, in tokens.
 ENVELOPE_TOKENS = 16
 ENVELOPE_TOKENS_PER_ITEM = 12
+# However it is spelled: a model reads </ ITEM > as it reads </item>.
+_CLOSING_TAG = re.compile(r"<(?=\s*/\s*item)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class AssembleChat:
         blocks = []
         for number, request in enumerate(requests, 1):
             # A document must not be able to end its own item and speak for another.
-            prompt = str(msgspec.json.decode(request)).replace("</item", "&lt;/item")
+            prompt = _CLOSING_TAG.sub("&lt;", str(msgspec.json.decode(request)))
             blocks.append(f'<item id="{number}">{prompt}</item>')
         return [*self._system(BATCH_INSTRUCTIONS), {"role": "user", "content": "\n".join(blocks)}]
 

@@ -34,4 +34,4 @@ class AssemblePassthrough:
 def path_below(url: str) -> str:
     """The path to add to an endpoint's base URL, which ends in /v1: a doubled /v1 is one. Host and query are not taken over."""
     path = urlsplit(url).path
-    return path.removeprefix("/v1") or "/"
+    return (path.removeprefix("/v1") if f"{path}/".startswith("/v1/") else path) or "/"
