@@ -56,6 +56,15 @@ def test_text_is_extracted_from_the_last_user_message() -> None:
     assert content == ask(f"Summarize:\n\n{TEXT}").contents[0]
 
 
+def test_rules_and_section_numbers_are_no_sentences() -> None:
+    answer = ask("Combine these:\n3.\nThe printer is on fire.\n---\n10.\nNobody has come so far.\n---\n")
+    assert set(answer.contents[0].replace(". ", ".|").split("|")) <= {
+        "The printer is on fire.",
+        "Nobody has come so far.",
+    }
+    assert ask("Say 0.").contents == ["Say 0."]
+
+
 def test_max_tokens_cuts_and_says_so() -> None:
     answer = ask(TEXT, max_tokens=4)
     assert answer.finish_reason == "length"

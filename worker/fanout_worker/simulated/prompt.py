@@ -12,7 +12,8 @@ _MATERIAL_CHARACTERS = 6000
 _MAX_ANSWER_WORDS = 55
 _INSTRUCTION = re.compile(r"\A[^\n]{0,400}:[ \t]*\n\s*(?=\S)")
 _WORD = re.compile(r"[^\W\d_][\w'-]{1,22}[^\W_]")
-_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n\s*\n|\n-+\n")
+_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n\s*\n")
+_RULE = re.compile(r"^[ \t]*[-=*_]{3,}[ \t]*$", re.MULTILINE)
 _DULL_WORDS = """
 about also been from have here into just more only other over some such than that their them then there these
 they this those used using very what when where which while will with within without would your
@@ -46,8 +47,9 @@ class Prompt:
 
     def extract(self) -> str:
         """A few sentences of the text, chosen by its hash: at most about sixty words."""
-        sentences = [" ".join(part.split()) for part in _SENTENCE_END.split(self.material)]
-        sentences = [sentence for sentence in sentences if sentence]
+        sentences = [" ".join(part.split()) for part in _SENTENCE_END.split(_RULE.sub("\n", self.material))]
+        # A section's number is no sentence, unless there is nothing else.
+        sentences = [one for one in sentences if one.count(" ") > 1] or [one for one in sentences if one]
         if not sentences:
             return "There is nothing to say."
         dice = self.dice("extract")
