@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 
 from fanout.api.status import Reason, State
@@ -117,29 +116,37 @@ def _tell(result: LocalResult) -> None:
         stderr.print(
             f"  {failures['count']} × {failures['reason']}: {where}: {example['message']}", markup=False, style="red"
         )
-    stderr.print(_table(report))
-    files = [run_.folder / "results.jsonl", *([run_.output] if "result" in report and run_.output else [])]
-    stderr.print(f"  files: {', '.join(map(str, files))}, {run_.folder / 'report.json'}", markup=False)
+    for name, value in _figures(report):
+        stderr.print(f"  {name:<9} {value}", markup=False)
+    names = ["results.jsonl", *([report["result"]["uri"]] if "result" in report else []), "report.json"]
+    stderr.print(f"  {'files':<9} {', '.join(str(run_.folder / name) for name in names)}", markup=False)
 
 
-def _table(report: dict[str, Any]) -> Table:
+def _figures(report: dict[str, Any]) -> list[tuple[str, str]]:
     chunks, calls, usage, latency = report["chunks"], report["calls"], report["usage"], report["latency"]
-    table = Table.grid(padding=(0, 2))
-    rows = [
-        ("chunks", f"{chunks['planned']} planned, {chunks['succeeded']} succeeded, {chunks['failed']} failed, "
-                   f"{chunks['skipped']} skipped"),
-        ("calls", f"{calls['made']} made, {calls['retried']} retried, {calls['rateLimited']} rate limited, "
-                  f"{calls['failedOver']} failed over, {calls['deduplicated']} tasks deduplicated"),
-        ("tokens", f"{usage['inputTokens']} in, {usage['outputTokens']} out"
-                   + (f", {usage['estimatedTokens']} estimated" if usage["estimatedTokens"] else "")),
-        *([("cost", f"{usage['cost']} {usage['currency']}")] if "cost" in usage else []),
-        ("latency", f"p50 {latency['p50Milliseconds']} ms, p95 {latency['p95Milliseconds']} ms, "
-                    f"p99 {latency['p99Milliseconds']} ms"),
-        ("makespan", f"{report['makespanSeconds']:.2f} s"),
-    ]  # fmt: skip
-    for name, value in rows:
-        table.add_row(f"  {name}", value)
-    return table
+    tokens = f"{usage['inputTokens']} in, {usage['outputTokens']} out"
+    if usage["estimatedTokens"]:
+        tokens += f", {usage['estimatedTokens']} more estimated (calls that ended without telling)"
+    parts = {
+        "chunks": (chunks, ("planned", "succeeded", "failed", "skipped")),
+        "calls": (calls, ("made", "retried", "rateLimited", "failedOver", "deduplicated")),
+    }
+    figures = [
+        (name, ", ".join(f"{counts[k]} {_WORDS.get(k, k)}" for k in keys)) for name, (counts, keys) in parts.items()
+    ]
+    figures.append(("tokens", tokens))
+    if "cost" in usage:
+        figures.append(("cost", f"{usage['cost']} {usage['currency']}"))
+    figures.append(("latency", ", ".join(f"{p} {latency[f'{p}Milliseconds']} ms" for p in ("p50", "p95", "p99"))))
+    figures.append(("makespan", f"{report['makespanSeconds']:.2f} s"))
+    return figures
+
+
+_WORDS = {
+    "rateLimited": "rate limited",
+    "failedOver": "failed over",
+    "deduplicated": "tasks answered by another's call",
+}
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

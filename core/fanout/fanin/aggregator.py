@@ -35,6 +35,10 @@ from fanout.ledger.store import Ledger
 
 log = logging.getLogger(__name__)
 
+# Results that come together are committed together: a batch closes when none has come for QUIET_SECONDS, at the latest after
+# LONGEST_GATHER_SECONDS. The next calls, for the slots that these results have freed, go first: they want the ledger right now.
+QUIET_SECONDS = 0.005
+LONGEST_GATHER_SECONDS = 0.05
 PREFETCH = 2000  # results unacknowledged: what one batch may hold
 COUNTED_CALLS = ("made", "retried", "rate_limited", "failed_over")
 
@@ -124,14 +128,23 @@ class Aggregator:
         try:
             while True:
                 await self._wake.wait()
-                self._wake.clear()
                 self._idle.clear()
+                await self._gather()
+                self._wake.clear()
                 arrived, self._arrived = self._arrived, []
                 if arrived:
                     await self._commit(arrived)
                 self._idle.set()
         finally:
             await self._subscription.close()
+
+    async def _gather(self) -> None:
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + LONGEST_GATHER_SECONDS
+        count = 0
+        while count < len(self._arrived) < PREFETCH and loop.time() < latest:
+            count = len(self._arrived)
+            await asyncio.sleep(QUIET_SECONDS)
 
     async def settle(self) -> None:
         """Return when every result that has arrived is committed."""
