@@ -59,6 +59,12 @@ async def test_simulated_answers():
     await client.close()
 
 
+async def test_simulated_needs_no_model():
+    client = SimulatedClient(Simulated())
+    nameless = msgspec.json.encode({"model": None, "messages": [{"role": "user", "content": "hello"}]})
+    assert (await client.send("/chat/completions", nameless, 5)).status == 200
+
+
 @pytest.mark.looptime
 async def test_simulated_hangs_until_the_timeout():
     client = SimulatedClient(Simulated(hang_percent=100))

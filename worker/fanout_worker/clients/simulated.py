@@ -22,6 +22,8 @@ class SimulatedClient(ModelClient):
             request = msgspec.json.decode(body, type=dict)
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise RequestRefusedError(f"the request's body is not a JSON object: {exc}") from exc
+        if request.get("model") is None:  # an endpoint with api: Simulated need not name one
+            request["model"] = "simulated"
         try:
             async with asyncio.timeout(timeout_seconds):
                 answer = await self._model.respond(path, request)
