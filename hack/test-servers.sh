@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 say() { echo "test-servers: $*" >&2; }
 
 has_postgres() {
-  command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
+  [ -n "${FANOUT_POSTGRES_BIN:-}" ] || command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
 }
 
 if ! has_postgres; then
