@@ -55,7 +55,7 @@ def _tell(entry: LoadedJob, loaded: Loaded, found: Estimate, seconds_per_call: f
         + (f", {found.failed} of them can't be planned" if found.failed else "")
     )
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    for name in ("", "calls", "tasks", "input tokens", "output tokens at most", "cost at most"):
+    for name in ("", "calls", "tasks", "tokens in", "out at most", "cost at most"):
         table.add_column(name, justify="left" if not name else "right")
     for lane in found.lanes:
         cost = "" if lane.cost is None else f"{lane.cost:.4f} {found.currency or ''}"
@@ -67,7 +67,7 @@ def _tell(entry: LoadedJob, loaded: Loaded, found: Estimate, seconds_per_call: f
     slots = sum(loaded.endpoints[name].limits.concurrency for name in endpoints_of(entry.job.spec)[:1])
     slots = min(slots, entry.job.spec.map.parallelism or slots)
     calls = sum(lane.calls for lane in found.lanes)
-    time = duration(max(seconds_per_call, calls * seconds_per_call / slots))
+    time = duration(sum(lane.seconds(slots, seconds_per_call) for lane in found.lanes))
     console.print(
         f"  time: about {time}, for {calls} calls of {seconds_per_call:g} s (--seconds-per-call), {slots} at once"
     )

@@ -10,7 +10,6 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fanout.api.base import JsonObject
 from fanout.api.endpoint import ModelEndpointSpec
 from fanout.api.job import FanOutJob
 from fanout.dispatch.lane import Lane
@@ -24,6 +23,7 @@ from fanout.ledger.store import Ledger
 from fanout.planning.assemble.chat import AssembleChat
 from fanout.planning.frames import FromParser
 from fanout.planning.planner import Planned, Planner
+from fanout.planning.tokens import estimate
 
 ANSWER_TOKENS = 256  # assumed where max_tokens does not say
 
@@ -42,6 +42,12 @@ class LaneEstimate:
     cost: Decimal | None = None
     request: bytes | None = None
     """The first call's body."""
+    waves: list[int] = field(default_factory=list)
+    """Calls that can be made at the same time, one wave after the other."""
+
+    def seconds(self, slots: int, per_call: float) -> float:
+        """Time that the calls take, at so many at once."""
+        return sum(-(-calls // slots) * per_call for calls in self.waves)
 
 
 @dataclass
@@ -80,9 +86,7 @@ async def estimate_job(
         lanes = build_lanes(job.spec, systems, "")
         async with ledger.read() as connection:
             for branch, lane in zip(job.spec.map.branches, lanes, strict=False):
-                chat = branch.chat
-                parameters = chat.parameters if chat is not None else None
-                found.lanes.append(await _lane(connection, record.job, branch.name, lane, endpoints, parameters))
+                found.lanes.append(await _lane(connection, record.job, branch.name, lane, endpoints))
     finally:
         await ledger.close()
     _add_synthesis(job, endpoints, found)
@@ -98,7 +102,6 @@ async def _lane(
     name: str,
     lane: Lane,
     endpoints: Mapping[str, ModelEndpointSpec],
-    parameters: JsonObject | None,
 ) -> LaneEstimate:
     found = LaneEstimate(name)
     here = (tasks_table.c.job == job, tasks_table.c.branch == lane.index, tasks_table.c.same_as.is_(None))
@@ -106,10 +109,9 @@ async def _lane(
     found.tasks, found.input_tokens = row[0], int(row[1] or 0)
     lane_calls = (calls_table.c.job == job, calls_table.c.lane == lane.index)
     found.calls = int(await connection.scalar(select(func.count()).where(*lane_calls)) or 0)
-    if isinstance(lane.assemble, AssembleChat):
-        found.input_tokens += found.calls * lane.assemble.shared_tokens()
-    if parameters is not None:
-        found.output_tokens, found.assumed = _output_tokens(found.tasks, parameters)
+    found.waves = [found.calls]
+    if isinstance(lane.assemble, AssembleChat) and found.calls:
+        _add_shared(found, lane.assemble)
     endpoint = endpoints[lane.endpoints[0]]
     found.cost = _cost(found, endpoint)
     first = await calls.ready(connection, job, lane.index, now=0.0, limit=1)
@@ -118,6 +120,15 @@ async def _lane(
         bodies = [unpack(requests[task][0]) for task in first[0].tasks]
         found.request = lane.assemble(bodies, endpoint, None).body
     return found
+
+
+def _add_shared(found: LaneEstimate, chat: AssembleChat) -> None:
+    """What calls take up beside their tasks, and how long their answers may get."""
+    tasks = -(-found.tasks // found.calls)
+    found.input_tokens += found.calls * chat.shared_tokens(tasks)
+    most = chat.most_output_tokens(tasks)
+    found.assumed = most is None
+    found.output_tokens = found.tasks * ANSWER_TOKENS if most is None else found.calls * most
 
 
 def _add_synthesis(job: FanOutJob, endpoints: Mapping[str, ModelEndpointSpec], found: Estimate) -> None:
@@ -131,17 +142,17 @@ def _add_synthesis(job: FanOutJob, endpoints: Mapping[str, ModelEndpointSpec], f
         below, width = width, -(-width // step.max_parts_per_call)
         lane.calls += width
         lane.tasks += below
+        lane.waves.append(width)
         if width == 1:
             break
-    per_answer, lane.assumed = _output_tokens(1, step.parameters)
-    lane.input_tokens, lane.output_tokens = lane.tasks * per_answer, lane.calls * per_answer
+    chat = AssembleChat(lane.name, step.system or "", step.parameters)
+    most = chat.most_output_tokens(1)
+    lane.assumed = most is None
+    per_answer = ANSWER_TOKENS if most is None else most
+    lane.input_tokens = lane.tasks * per_answer + lane.calls * (estimate(step.prompt) + chat.shared_tokens(1))
+    lane.output_tokens = lane.calls * per_answer
     lane.cost = _cost(lane, endpoints[step.endpoints[0]])
     found.lanes.append(lane)
-
-
-def _output_tokens(tasks: int, parameters: JsonObject) -> tuple[int, bool]:
-    limit = parameters.get("max_tokens", parameters.get("max_completion_tokens"))
-    return (tasks * limit, False) if isinstance(limit, int) else (tasks * ANSWER_TOKENS, True)
 
 
 def _cost(found: LaneEstimate, endpoint: ModelEndpointSpec) -> Decimal | None:

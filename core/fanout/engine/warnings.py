@@ -25,7 +25,7 @@ def _repeated(branch: Branch, path: str) -> Iterator[Fault]:
     if branch.chat is None:
         return
     chat = branch.chat
-    fixed = AssembleChat(branch.name, chat.system or "", chat.parameters, chat.response_schema).shared_tokens()
+    fixed = AssembleChat(branch.name, chat.system or "", chat.parameters, chat.response_schema).shared_tokens(1)
     fixed += sum(estimate(text) for text in (chat.prompt, *(m.content for m in chat.messages or ())) if text)
     if fixed < REPEATED_TOKENS:
         return

@@ -25,6 +25,7 @@ BATCH_INSTRUCTIONS = (
     'the only one. Answer with one JSON object {"items": [{"id": "1", "value": …}]}: one entry per item, with the item\'s id, '
     "and as value your answer for that item."
 )
+LIMITS = ("max_tokens", "max_completion_tokens")
 # What {"items":[…]} and {"id":"12","value":…}, take up beside the values, in tokens.
 ENVELOPE_TOKENS = 16
 ENVELOPE_TOKENS_PER_ITEM = 12
@@ -92,15 +93,24 @@ class AssembleChat:
     def _batch_parameters(self, tasks: int) -> JsonObject:
         """max_tokens is per task: the call gets that many for each, and what the envelope takes."""
         parameters = dict(self.parameters)
-        for name in ("max_tokens", "max_completion_tokens"):
+        for name in LIMITS:
             if isinstance(limit := parameters.get(name), int):
                 parameters[name] = tasks * (limit + ENVELOPE_TOKENS_PER_ITEM) + ENVELOPE_TOKENS
         return parameters
 
-    def shared_tokens(self) -> int:
-        """Estimated input tokens that every call carries, whatever its tasks."""
-        schema = msgspec.json.encode(self.response_schema).decode() if self.response_schema else ""
-        return sum(estimate(text) for text in (self.system, schema) if text)
+    def shared_tokens(self, tasks: int) -> int:
+        """Estimated input tokens of a call of so many tasks, beside what the tasks themselves ask."""
+        schema = self.response_schema if tasks == 1 else envelope(tasks, self.response_schema)
+        texts = [self.system, msgspec.json.encode(schema).decode() if schema is not None else ""]
+        if tasks > 1:
+            texts += [BATCH_INSTRUCTIONS, '<item id="1"></item>\n' * tasks]
+        return sum(estimate(text) for text in texts if text)
+
+    def most_output_tokens(self, tasks: int) -> int | None:
+        """Output tokens that a call of so many tasks may cost; None where no limit is set."""
+        parameters = self.parameters if tasks == 1 else self._batch_parameters(tasks)
+        limits = [parameters[name] for name in LIMITS if isinstance(parameters.get(name), int)]
+        return max(limits, default=None)
 
 
 def envelope(tasks: int, value: JsonObject | None) -> JsonObject:
