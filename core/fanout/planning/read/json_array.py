@@ -67,8 +67,8 @@ class _Watched:
 
     def read(self, size: int = READ_BYTES) -> bytes:
         data = self._stream.read(size)
-        if self.total == 0 and data:
-            while len(data) < len(BOM) and (more := self._stream.read(size)):
+        if self.total == 0:
+            while len(data) <= len(BOM) and (more := self._stream.read(size)):
                 data += more
             data = data.removeprefix(BOM)
         self.total += len(data)
