@@ -110,6 +110,13 @@ def _tell(result: LocalResult) -> None:
     stderr.print(f"{run_.record.name}: ", style="bold", end="")
     stderr.print(f"{'Interrupted' if ending is None else state}", style=style, end="")
     stderr.print("" if ending is None else f" — {ending.message}", markup=False)
+    if run_.ended_earlier:
+        again = (
+            "; --retry-failed runs what failed again"
+            if report["chunks"]["failed"] + report["chunks"]["skipped"]
+            else ""
+        )
+        stderr.print(f"  finished earlier, nothing was called; remove {run_.folder} to start anew{again}", markup=False)
     for failures in report.get("failures", []):
         example = failures["example"]
         where = f"item {example['item']}, chunk {example['chunk']}"

@@ -70,6 +70,8 @@ class JobRun:
         self.progress = Progress()
         self.reducing = False
         self.interrupted = False
+        self.ended_earlier = False
+        """An earlier run has finished this job: there was nothing to do."""
         self.combine = build_combine(spec)
         self.reader = ResultReader(ledger, record.job, spec.map.branches)
         self._endpoints = endpoints
@@ -136,6 +138,7 @@ class JobRun:
         """The job's ending; None if it was interrupted. Input errors end a run, but not the job: a later run goes on."""
         self.progress = await Progress.restore(self._ledger, self.record)
         if self.record.ending is not None:
+            self.ended_earlier = True
             return self.record.ending
         await self._enlist()
         try:

@@ -145,8 +145,11 @@ class LocalRun:
 
     @staticmethod
     async def _result(run: JobRun, ending: Ending | None, ledger: Ledger) -> LocalResult:
+        path = run.folder / "report.json"
+        if run.ended_earlier and path.exists():
+            return LocalResult(run, ending, json.loads(path.read_bytes()))
         report = await report_of(run, ledger, ending)
-        with replacing(run.folder / "report.json") as file:
+        with replacing(path) as file:
             file.write(json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n")
         return LocalResult(run, ending, report)
 
