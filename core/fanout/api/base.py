@@ -44,6 +44,7 @@ class Model(BaseModel):
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
+        defer_build=True,  # a command builds the validators that it uses, not all
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
 

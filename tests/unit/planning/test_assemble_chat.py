@@ -126,6 +126,19 @@ def test_definitions_move_to_the_root_where_references_look_for_them(keyword):
 
 
 def test_what_all_calls_carry_is_estimated():
-    assert AssembleChat("label").shared_tokens() == 0
-    assert AssembleChat("label", "x" * 400).shared_tokens() == 100
-    assert AssembleChat("label", "x" * 400, response_schema=LABEL).shared_tokens() > 110
+    assert AssembleChat("label").shared_tokens(1) == 0
+    assert AssembleChat("label", "x" * 400).shared_tokens(1) == 100
+    assert AssembleChat("label", "x" * 400, response_schema=LABEL).shared_tokens(1) > 110
+
+
+def test_a_batch_carries_its_instructions_and_its_envelope():
+    alone, batched = AssembleChat("label").shared_tokens(1), AssembleChat("label").shared_tokens(8)
+    assert alone == 0
+    assert batched > (len(BATCH_INSTRUCTIONS) + len(msgspec.json.encode(envelope(8, None)))) // 4
+
+
+def test_the_most_that_an_answer_may_cost():
+    assert AssembleChat("label").most_output_tokens(1) is None
+    chat = AssembleChat("label", parameters={"max_tokens": 10})
+    assert chat.most_output_tokens(1) == 10
+    assert chat.most_output_tokens(4) == 4 * (10 + ENVELOPE_TOKENS_PER_ITEM) + ENVELOPE_TOKENS
