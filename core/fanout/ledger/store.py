@@ -17,6 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from fanout.ledger import schema
 
 
+WRITES = "fanout_writes"  # execution option of transactions that write
+OPENING = 0x66616E6F7574  # advisory lock of those that open a PostgreSQL ledger: "fanout"
+
+
+_rollbacks: set[asyncio.Future[None]] = set()  # under way: the event loop alone would let them be collected
+
+
 class LedgerInUseError(Exception):
     """Another process works with this ledger."""
 
@@ -39,6 +46,7 @@ class Ledger:
     def __init__(self, engine: AsyncEngine, epoch: int, lock: IO[str] | None) -> None:
         self.epoch = epoch
         self._engine = engine
+        self._writer = _writing(engine)
         self._lock_file = lock
         self._turn = asyncio.Lock()
         self._next_task = itertools.count()
@@ -54,7 +62,9 @@ class Ledger:
         else:
             engine = create_async_engine(make_url(where), pool_size=4)
         try:
-            async with engine.begin() as connection:
+            async with _writing(engine).begin() as connection:
+                if connection.dialect.name == "postgresql":  # CREATE TABLE IF NOT EXISTS is not safe beside another
+                    await connection.execute(select(func.pg_advisory_xact_lock(OPENING)))
                 await connection.run_sync(schema.metadata.create_all)
                 epoch = await _raise_epoch(connection)
             ledger = cls(engine, epoch, lock)
@@ -81,8 +91,9 @@ class Ledger:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: all or nothing, durable when the block ends. Raises FencedError."""
-        async with self._turn, self._engine.begin() as connection:
-            if await connection.scalar(select(schema.ledger.c.epoch)) != self.epoch:
+        async with self._turn, self._writer.begin() as connection:
+            # Shared lock: whoever takes the ledger over waits until this transaction has ended.
+            if await connection.scalar(select(schema.ledger.c.epoch).with_for_update(read=True)) != self.epoch:
                 raise FencedError("another Fanout took over this ledger; this one stops")
             yield connection
 
@@ -103,7 +114,7 @@ class Ledger:
 
 
 async def _raise_epoch(connection: AsyncConnection) -> int:
-    row = (await connection.execute(select(schema.ledger))).first()
+    row = (await connection.execute(select(schema.ledger).with_for_update())).first()
     if row is None:
         await connection.execute(schema.ledger.insert().values(id=1, schema_version=schema.SCHEMA_VERSION, epoch=1))
         return 1
@@ -114,6 +125,17 @@ async def _raise_epoch(connection: AsyncConnection) -> int:
         )
     await connection.execute(update(schema.ledger).values(epoch=row.epoch + 1))
     return int(row.epoch) + 1
+
+
+def _rolled_back(rollback: asyncio.Future[None]) -> None:
+    _rollbacks.discard(rollback)
+    if not rollback.cancelled():
+        rollback.exception()  # a connection that is closed already has nothing to roll back
+
+
+def _writing(engine: AsyncEngine) -> AsyncEngine:
+    """The same connections, for transactions that write."""
+    return engine.execution_options(**{WRITES: True})
 
 
 def _lock(path: Path) -> IO[str]:
@@ -129,7 +151,8 @@ def _lock(path: Path) -> IO[str]:
 
 
 def _sqlite(path: Path) -> AsyncEngine:
-    engine = create_async_engine(f"sqlite+aiosqlite:///{path}", pool_size=4)
+    # The last one back is the first one out: few connections do the work, and have their caches warm.
+    engine = create_async_engine(f"sqlite+aiosqlite:///{path}", pool_size=4, pool_use_lifo=True)
 
     @event.listens_for(engine.sync_engine, "connect")
     def connected(connection: Any, _record: Any) -> None:
@@ -141,14 +164,25 @@ def _sqlite(path: Path) -> AsyncEngine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "busy_timeout=10000",
-            "cache_size=-32768",
+            "cache_size=-4096",  # KiB, per connection: the operating system caches the file as well
             "temp_store=MEMORY",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    @event.listens_for(engine.sync_engine, "invalidate")
+    def invalidated(connection: Any, _record: Any, _error: Any) -> None:
+        # Cancelled within a statement. Closing alone does not unlock the file: SQLite waits for the statement's cursor, which
+        # lives as long as the traceback. Queued here, the rollback comes before the close.
+        rollback = asyncio.ensure_future(connection.driver_connection.rollback())
+        _rollbacks.add(rollback)
+        rollback.add_done_callback(_rolled_back)
+
     @event.listens_for(engine.sync_engine, "begin")
     def begun(connection: Any) -> None:
-        connection.execute(text("BEGIN"))
+        # A reader that begins to write fails at once if another wrote in between; a writer from the start waits its turn,
+        # also for one that was cancelled and whose connection is still busy.
+        writes = connection.get_execution_options().get(WRITES)
+        connection.execute(text("BEGIN IMMEDIATE" if writes else "BEGIN"))
 
     return engine
