@@ -177,9 +177,9 @@ class JobRun:
         parallelism = self.spec.map.parallelism
         queue = JobQueue(job, self.record.name, [LaneQueue(lane) for lane in self._lanes], parallelism)
         async with self._ledger.read() as connection:
-            due = await calls.next_due(connection, job, 0.0)
+            due = await calls.due(connection, job)
         self._dispatcher.add_job(queue)
-        self._dispatcher.ready(job, range(len(self._lanes)), [due] if due is not None else [])
+        self._dispatcher.ready(job, range(len(self._lanes)), due)
 
     async def _plan(self) -> None:
         planner = Planner(self._ledger, self.record, self.spec, self._settle_planned)

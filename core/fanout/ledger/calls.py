@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fanout.ledger.plan import LOOKUP
@@ -63,13 +63,12 @@ async def ready(connection: AsyncConnection, job: int, lane: int, *, now: float,
     return [_call(row) for row in await connection.execute(query)]
 
 
-async def next_due(connection: AsyncConnection, job: int, now: float) -> float | None:
-    """When the next call that has to wait may be sent, as Unix time."""
-    query = select(func.min(calls.c.not_before)).where(
-        calls.c.job == job, calls.c.state == CallState.READY, calls.c.not_before > now
+async def due(connection: AsyncConnection, job: int) -> list[float]:
+    """When the calls that have to wait may be sent, as Unix times, past or to come."""
+    query = select(calls.c.not_before).where(
+        calls.c.job == job, calls.c.state == CallState.READY, calls.c.not_before > 0.0
     )
-    due: float | None = await connection.scalar(query)
-    return due
+    return list((await connection.execute(query)).scalars())
 
 
 async def leased(connection: AsyncConnection, job: int) -> list[Call]:
@@ -196,17 +195,12 @@ async def set_lost(connection: AsyncConnection, ids: Sequence[int]) -> None:
         await connection.execute(update(calls).where(some).values(state=CallState.LOST, outcome="Lost", sent=True))
 
 
-_CANCEL = (
-    update(calls)
-    .where(calls.c.call == bindparam("b_call"), calls.c.state.in_((CallState.READY, CallState.LEASED)))
-    .values(state=CallState.CANCELLED)
-)
-
-
 async def cancel(connection: AsyncConnection, ids: Sequence[int]) -> None:
     """Give up these calls."""
-    if ids:
-        await connection.execute(_CANCEL, [{"b_call": call} for call in ids])
+    for start in range(0, len(ids), LOOKUP):
+        some = calls.c.call.in_(ids[start : start + LOOKUP])
+        live = calls.c.state.in_((CallState.READY, CallState.LEASED))
+        await connection.execute(update(calls).where(some, live).values(state=CallState.CANCELLED))
 
 
 async def cancel_all(connection: AsyncConnection, job: int, *, below_lane: int) -> list[tuple[int, str | None]]:

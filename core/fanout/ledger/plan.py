@@ -71,11 +71,17 @@ async def taken_ids(connection: AsyncConnection, job: int, ids: Sequence[str]) -
 async def tasks_by_digest(
     connection: AsyncConnection, job: int, digests: Sequence[bytes]
 ) -> dict[bytes, tuple[int, bool]]:
-    """Tasks that send one of these requests already: digest → (task, whether it is settled)."""
+    """Tasks that send one of these requests already: digest → (task, whether it is settled).
+
+    Those that were given up have no answer to share.
+    """
     found: dict[bytes, tuple[int, bool]] = {}
     for start in range(0, len(digests), LOOKUP):
         query = select(tasks.c.digest, tasks.c.task, tasks.c.state).where(
-            tasks.c.job == job, tasks.c.digest.in_(digests[start : start + LOOKUP]), tasks.c.same_as.is_(None)
+            tasks.c.job == job,
+            tasks.c.digest.in_(digests[start : start + LOOKUP]),
+            tasks.c.same_as.is_(None),
+            tasks.c.state != Settled.SKIPPED,
         )
         found.update((row.digest, (row.task, row.state != Settled.OPEN)) for row in await connection.execute(query))
     return found
