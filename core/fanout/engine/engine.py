@@ -99,8 +99,14 @@ class Engine:
         self._runs[record.job] = run
         return run
 
+    async def has_planned(self, job: FanOutJob) -> bool:
+        """Whether the ledger has this job with all of its input planned: nothing will be read any more."""
+        async with self.ledger.read() as connection:
+            record = await jobs.find(connection, _uid(job))
+        return record is not None and record.planned
+
     async def _record(self, job: FanOutJob) -> JobRecord:
-        uid = job.metadata.uid or f"{job.metadata.namespace}/{job.metadata.name}"
+        uid = _uid(job)
         spec = job.spec.model_dump(mode="json", exclude_none=True)
         async with self.ledger.write() as connection:
             record = await jobs.find(connection, uid)
@@ -157,6 +163,10 @@ class Engine:
         if isinstance(text, Problem):
             raise TemplateFailedError(f"the system message's template fails: {text.message}")
         return text
+
+
+def _uid(job: FanOutJob) -> str:
+    return job.metadata.uid or f"{job.metadata.namespace}/{job.metadata.name}"
 
 
 def _planned_part(spec: dict[str, object]) -> dict[str, object]:

@@ -84,22 +84,21 @@ class LocalRun:
 
     async def execute(self, started: Callable[[], None] = lambda: None) -> list[LocalResult]:
         """Run all jobs to their ends. Raises LedgerInUseError, JobChangedError and SourceError before anything is sent."""
+        if not (self._out / LEDGER).exists():
+            self._check_inputs(self._jobs)  # before there is a folder with nothing in it
         self._out.mkdir(parents=True, exist_ok=True)
-        sources = [
-            open_source(local.job.spec.input.uri or local.job.spec.input.items or [], local.base)
-            for local in self._jobs
-        ]
         async with AsyncExitStack() as stack:
             ledger = await Ledger.open(self._out / LEDGER)
             stack.push_async_callback(ledger.close)
             broker = MemoryBroker()
             engine = await stack.enter_async_context(Engine.running(ledger, broker))
             self._engine = engine
-            for local, source in zip(self._jobs, sources, strict=True):
+            # What is planned does not need its input any more.
+            self._check_inputs([local for local in self._jobs if not await engine.has_planned(local.job)])
+            for local in self._jobs:
                 local.folder.mkdir(parents=True, exist_ok=True)
-                frames = _frames(local.job, source)
                 run = await engine.submit(
-                    local.job, self._endpoints, local.folder, frames, retry_failed=self._retry_failed
+                    local.job, self._endpoints, local.folder, _frames(local), retry_failed=self._retry_failed
                 )
                 self.runs.append(run)
             started()
@@ -115,6 +114,11 @@ class LocalRun:
                     await watching
                 await asyncio.gather(*(executor.stop() for executor in executors))
             return [await self._result(run, ending, ledger) for run, ending in zip(self.runs, endings, strict=True)]
+
+    @staticmethod
+    def _check_inputs(jobs: Sequence[LocalJob]) -> None:
+        for local in jobs:
+            _source(local)
 
     async def _start_workers(self, stack: AsyncExitStack, broker: MemoryBroker) -> list[Executor]:
         used = dict.fromkeys(name for local in self._jobs for name in endpoints_of(local.job.spec))
@@ -154,5 +158,10 @@ class LocalRun:
         return LocalResult(run, ending, report)
 
 
-def _frames(job: FanOutJob, source: Source) -> Callable[[], AsyncIterator[FromParser]]:
-    return lambda: parse(parse_job(job.spec), source)
+def _source(local: LocalJob) -> Source:
+    given = local.job.spec.input
+    return open_source(given.uri or given.items or [], local.base)
+
+
+def _frames(local: LocalJob) -> Callable[[], AsyncIterator[FromParser]]:
+    return lambda: parse(parse_job(local.job.spec), _source(local))
