@@ -32,6 +32,7 @@ from fanout.ledger.errors import error_json
 from fanout.ledger.schema import CallState, Settled, Stage
 from fanout.ledger.settle import Task, TaskOutcome
 from fanout.ledger.store import Ledger
+from fanout.ledger.texts import storable
 
 log = logging.getLogger(__name__)
 
@@ -346,7 +347,7 @@ def _outcome(
         endpoint=result.endpoint,
         attempts=verdict.attempts,
         latency_ms=round(result.latency_seconds * 1000),
-        finish_reason=answer.finish_reason or None,
+        finish_reason=storable(answer.finish_reason) or None,
         input_tokens=share[0],
         output_tokens=share[1],
         cost=share[2],
@@ -361,8 +362,8 @@ def _answered(call: Call, result: ResultMessage, verdict: Verdict, cost: Charge)
         "outcome": str(result.outcome),
         "sent": result.sent,
         "http_status": result.http_status,
-        "request_id": result.request_id,
-        "error": result.error or None,
+        "request_id": None if result.request_id is None else storable(result.request_id),
+        "error": storable(result.error) or None,
         "latency_ms": round(result.latency_seconds * 1000),
         "attempts": verdict.attempts,
         "input_tokens": cost.input_tokens,

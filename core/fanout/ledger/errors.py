@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from fanout.ledger.texts import storable
+
 MAX_MESSAGE = 1000
 
 
@@ -17,6 +19,7 @@ def error_json(
     attempts: int = 0,
 ) -> str:
     """JSON of `error` in a results line (design.md §6)."""
+    message = storable(message)
     if len(message) > MAX_MESSAGE:
         message = message[: MAX_MESSAGE - 1] + "…"
     return json.dumps(
@@ -25,7 +28,7 @@ def error_json(
             "message": message,
             "httpStatus": http_status,
             "endpoint": endpoint,
-            "requestId": request_id,
+            "requestId": None if request_id is None else storable(request_id),
             "attempts": attempts,
         },
         ensure_ascii=False,

@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from fanout.ledger import schema
 
-
 WRITES = "fanout_writes"  # execution option of transactions that write
 OPENING = 0x66616E6F7574  # advisory lock of those that open a PostgreSQL ledger: "fanout"
 
