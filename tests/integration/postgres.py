@@ -60,7 +60,18 @@ def running_postgres() -> Iterator[str]:
     data, log, port = folder / "data", folder / "log", _free_port()
     server: subprocess.Popen[bytes] | None = None
     try:
-        initdb = [programs / "initdb", "-D", data, "-U", "fanout", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+        initdb = [
+            programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            "fanout",
+            "--auth=trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ]
         made = subprocess.run(initdb, capture_output=True, text=True, check=False, **options)
         if made.returncode:
             raise RuntimeError(f"initdb fails: {made.stderr.strip()}")

@@ -302,9 +302,10 @@ def exists(pid: int) -> bool:
 
 
 def child_pid() -> int:
-    """Our only child process."""
+    """Our child process that parses or renders; servers of other tests' fixtures are children too."""
     parent = os.getpid()
-    (pid,) = [int(each) for each in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    children = [int(each) for each in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    (pid,) = [each for each in children if b"_child" in Path(f"/proc/{each}/cmdline").read_bytes()]
     return pid
 
 

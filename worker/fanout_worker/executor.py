@@ -15,7 +15,7 @@ import msgspec
 
 from fanout.broker.messages import CallMessage, Cancel, Heartbeat, ResultMessage
 from fanout.broker.outcome import Outcome
-from fanout.broker.port import Broker, BrokerUnavailable, Delivery, Subscription
+from fanout.broker.port import Broker, BrokerUnavailableError, Delivery, Subscription
 from fanout_worker.call import Call
 from fanout_worker.clients.base import ModelClient
 
@@ -108,7 +108,7 @@ class Executor:
         self._held.pop(result.call, None)
         try:
             await call.delivery.ack()
-        except BrokerUnavailable:
+        except BrokerUnavailableError:
             log.warning(
                 "call %d at %s: reported, not acknowledged; it will be delivered again", result.call, self._endpoint
             )
@@ -119,7 +119,7 @@ class Executor:
         while True:
             try:
                 return await self._broker.publish_report(result)
-            except BrokerUnavailable as exc:
+            except BrokerUnavailableError as exc:
                 log.warning("call %d at %s: cannot report its result yet: %s", result.call, self._endpoint, exc)
             except Exception:
                 log.exception("call %d at %s: cannot report its result yet", result.call, self._endpoint)

@@ -45,7 +45,7 @@ class Broker(ABC):
 
     @abstractmethod
     async def publish_calls(self, messages: Sequence[CallMessage]) -> None:
-        """Return when the broker has taken charge of every message; raise BrokerUnavailable otherwise."""
+        """Return when the broker has taken charge of every message; raise BrokerUnavailableError otherwise."""
 
     @abstractmethod
     async def consume_calls(
@@ -74,5 +74,5 @@ class Broker(ABC):
         """Close the connection."""
 
 
-class BrokerUnavailable(Exception):
+class BrokerUnavailableError(Exception):
     """The broker cannot be reached; what was published may or may not have arrived."""

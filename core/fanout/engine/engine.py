@@ -16,7 +16,7 @@ from fanout.dispatch.dispatcher import Dispatcher, Settings
 from fanout.engine.job_run import Frames, JobRun
 from fanout.engine.lanes import build_lanes, endpoints_of, synthesis
 from fanout.fanin.aggregator import Aggregator
-from fanout.ledger import calls, jobs
+from fanout.ledger import calls, jobs, settle
 from fanout.ledger.calls import Call
 from fanout.ledger.jobs import JobRecord
 from fanout.ledger.retry import reopen_failed
@@ -136,7 +136,8 @@ class Engine:
             return
         async with self.ledger.write() as connection:
             out = await calls.leased(connection, record.job)
-            await calls.set_lost(connection, [call.call for call in out])
+            tasks = await settle.get(connection, record.job, [task for call in out for task in call.tasks])
+            await calls.set_lost(connection, [(c.call, sum(tasks[t].weight for t in c.tasks)) for c in out])
             await calls.insert_again(connection, [self._again(call) for call in out])
 
     def _again(self, call: Call) -> Call:

@@ -231,25 +231,27 @@ class JobRun:
             self._wake.clear()
             if self._stop is None:
                 await self._stop_if_due()
+            if self._chunks_settled() and not self._will_reduce():
+                return None
             try:
                 await self._advance()
             except ReduceFailedError as error:
                 return Ending(Reason.REDUCE_FAILED, str(error))
-            if self._answered():
+            if self._chunks_settled() and self._step is not None and self._step.done:
                 return None
             await self._sleep()
         return None
 
-    def _answered(self) -> bool:
-        progress = self.progress
-        if not (progress.planning_done or self._stop) or progress.states[Settled.OPEN]:
-            return False
-        self.reducing = True
-        reduces = self._step is not None and progress.states[Settled.SUCCEEDED] > 0 and self._may_reduce()
-        return not reduces or (self._step is not None and self._step.done)
+    def _chunks_settled(self) -> bool:
+        """Whether every chunk that will ever be planned has its outcome."""
+        settled = (self.progress.planning_done or self._stop is not None) and not self.progress.states[Settled.OPEN]
+        self.reducing = settled
+        return settled
 
-    def _may_reduce(self) -> bool:
-        """Whether the ending, as far as chunks decide it, has an output."""
+    def _will_reduce(self) -> bool:
+        """Whether there is a step, and the ending, as far as chunks decide it, has an output."""
+        if self._step is None or not self.progress.states[Settled.SUCCEEDED]:
+            return False
         return completion.final(self.spec.completion, self.progress.counts, self._stop).reason in completion.COMPLETE
 
     async def _advance(self) -> None:
@@ -280,16 +282,20 @@ class JobRun:
             await jobs.set_stop(connection, job, stop)
             states = await settle.chunk_states(connection, job)
             skipped = await settle.skipped_chunks(connection, job) if self._step is not None else []
-        self._dispatcher.withdraw(self._dispatcher.of_job(job, maps))
+        await self._call_back(in_flight, maps)
+        self.progress.states.clear()
+        self.progress.states.update(states)
+        self.progress.planned = sum(states.values())
+        self._settled_chunks += skipped
+
+    async def _call_back(self, in_flight: Sequence[tuple[int, str | None]], below_lane: int) -> None:
+        """Calls that were cancelled in the ledger: send none of them any more, and tell the workers of those that are out."""
+        self._dispatcher.withdraw(self._dispatcher.of_job(self.record.job, below_lane))
         by_endpoint: dict[str, list[int]] = {}
         for call, endpoint in in_flight:
             by_endpoint.setdefault(endpoint or "", []).append(call)
         for endpoint, ids in by_endpoint.items():
             await self._broker.publish_cancel(Cancel(endpoint=endpoint, calls=ids))
-        self.progress.states.clear()
-        self.progress.states.update(states)
-        self.progress.planned = sum(states.values())
-        self._settled_chunks += skipped
 
     async def _sleep(self) -> None:
         wait = None if self._stop is not None else completion.next_check(self.spec.completion, self.progress.elapsed)
@@ -312,9 +318,10 @@ class JobRun:
             except ReduceFailedError as error:
                 ending = Ending(Reason.REDUCE_FAILED, str(error))
         async with self._ledger.write() as connection:
-            if failed is not None:
-                await calls.cancel_all(connection, self.record.job, below_lane=len(self._lanes))
+            # A job that fails may have calls of its reduce step out.
+            in_flight = await calls.cancel_all(connection, self.record.job, below_lane=len(self._lanes))
             self.record.finished_at = await jobs.finish(connection, self.record.job, ending)
+        await self._call_back(in_flight, len(self._lanes))
         self.record.ending = ending
         return ending
 

@@ -188,11 +188,17 @@ async def set_answered(connection: AsyncConnection, rows: Sequence[dict[str, Any
         await connection.execute(_ANSWERED, [{f"b_{name}": value for name, value in row.items()} for row in rows])
 
 
-async def set_lost(connection: AsyncConnection, ids: Sequence[int]) -> None:
-    """Nobody will answer these calls any more; their share in attempts and cost is not known."""
-    for start in range(0, len(ids), LOOKUP):
-        some = calls.c.call.in_(ids[start : start + LOOKUP])
-        await connection.execute(update(calls).where(some).values(state=CallState.LOST, outcome="Lost", sent=True))
+_LOST = (
+    update(calls)
+    .where(calls.c.call == bindparam("b_call"))
+    .values(state=CallState.LOST, outcome="Lost", sent=True, estimated_tokens=bindparam("b_tokens"))
+)
+
+
+async def set_lost(connection: AsyncConnection, lost: Sequence[tuple[int, int]]) -> None:
+    """Nobody will answer these calls any more: (call, estimated input tokens, which it may have cost)."""
+    if lost:
+        await connection.execute(_LOST, [{"b_call": call, "b_tokens": tokens} for call, tokens in lost])
 
 
 async def cancel(connection: AsyncConnection, ids: Sequence[int]) -> None:

@@ -174,7 +174,9 @@ calls = Table(
     Column("attempts", Integer, nullable=False, default=0),  # of the chain, up to and with this one once answered
     Column("failures", Integer, nullable=False, default=0),  # of these, what counts against the retry limit
     Column("throttles", Integer, nullable=False, default=0),  # in a row
-    Column("faults", Integer, nullable=False, default=0),  # endpoints that will never take it: a bit for each position in the lane
+    Column(
+        "faults", Integer, nullable=False, default=0
+    ),  # endpoints that will never take it: a bit for each position in the lane
     Column("endpoint", Text),
     Column("leased_at", Float),
     Column("outcome", Text),

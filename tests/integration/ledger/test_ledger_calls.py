@@ -142,7 +142,7 @@ async def test_lost_calls_are_history(ledger):
     async with ledger.write() as connection:
         job = await make_plan(connection, 3)
         await calls.lease(connection, [Sent(i, [i], "small", "First") for i in range(3)], NOW)
-        await calls.set_lost(connection, [0, 2])
+        await calls.set_lost(connection, [(0, 11), (2, 22)])
         await calls.set_lost(connection, [])
         assert await states(connection, [0, 1, 2]) == [CallState.LOST, CallState.LEASED, CallState.LOST]
         assert [call.call for call in await calls.leased(connection, job)] == [1]
@@ -152,7 +152,7 @@ async def test_only_what_lives_is_cancelled(ledger):
     async with ledger.write() as connection:
         await make_plan(connection, 3)
         await calls.lease(connection, [Sent(0, [0], "small", "First"), Sent(1, [1], "small", "First")], NOW)
-        await calls.set_lost(connection, [1])
+        await calls.set_lost(connection, [(1, 5)])
         await calls.cancel(connection, [0, 1, 2])
         assert await states(connection, [0, 1, 2]) == [CallState.CANCELLED, CallState.LOST, CallState.CANCELLED]
 

@@ -117,7 +117,9 @@ async def test_totals_of_calls(ledger):
 async def test_tasks_that_share_and_answers_that_came_second(ledger):
     async with ledger.write() as connection:
         job = await make_job(connection)
-        await plan.insert_tasks(connection, [task_row(job, 0), task_row(job, 1, same_as=0), task_row(job, 2, same_as=0)])
+        await plan.insert_tasks(
+            connection, [task_row(job, 0), task_row(job, 1, same_as=0), task_row(job, 2, same_as=0)]
+        )
         await jobs.count_dropped(connection, {job: 4})
         assert await results.deduplicated(connection, job) == 2
         assert await results.dropped(connection, job) == 4
@@ -139,7 +141,7 @@ async def test_percentiles_are_exact_by_nearest_rank(ledger, count, expected):
 
 def node_row(job, node, level, position, part=0):
     return {
-        "job": job, "node": node, "level": level, "first": 5 * position, "last": 5 * position + 4,
+        "job": job, "node": node, "level": level,
         "position": position, "part": part, "parts": 5,
     }  # fmt: skip
 

@@ -16,7 +16,9 @@ async def test_the_first_outcome_of_a_task_stays(ledger):
             latency_ms=12, finish_reason="stop", input_tokens=3, output_tokens=4, cost=2**45,
         )  # fmt: skip
         await settle.settle(connection, job, [first])
-        await settle.settle(connection, job, [TaskOutcome(0, Settled.FAILED, error="{}"), TaskOutcome(1, Settled.FAILED)])
+        await settle.settle(
+            connection, job, [TaskOutcome(0, Settled.FAILED, error="{}"), TaskOutcome(1, Settled.FAILED)]
+        )
         await settle.settle(connection, job, [])
         found = await settle.get(connection, job, [0, 1, 99])
         assert {task: row.state for task, row in found.items()} == {0: Settled.SUCCEEDED, 1: Settled.FAILED}

@@ -1,8 +1,8 @@
 """The in-memory broker keeps the contract of every broker."""
 
 import pytest
-from contracts.broker_contract import BrokerContract
 
+from contracts.broker_contract import BrokerContract
 from fanout.broker.memory import MemoryBroker
 
 

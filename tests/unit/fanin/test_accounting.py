@@ -74,7 +74,9 @@ def test_a_call_costs_what_the_server_counted():
     usage = TokenUsage(input_tokens=1000, cached_input_tokens=400, output_tokens=100)
     found = charge(make_result(usage), 999, PRICES)
     assert found == Charge(1000, 400, 100, 0, found.cost)
-    assert Decimal(found.cost) / PICO == Decimal("0.00018") == (600 * 15 + 400 * Decimal("7.5") + 100 * 60) / 100 / 10**6
+    assert (
+        Decimal(found.cost) / PICO == Decimal("0.00018") == (600 * 15 + 400 * Decimal("7.5") + 100 * 60) / 100 / 10**6
+    )
 
 
 def test_cached_tokens_cost_what_others_do_where_no_price_is_told():

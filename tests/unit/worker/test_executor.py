@@ -9,7 +9,7 @@ import pytest
 from fanout.broker.memory import MemoryBroker
 from fanout.broker.messages import CallMessage, Cancel, Expect, Heartbeat, ResultMessage
 from fanout.broker.outcome import Outcome
-from fanout.broker.port import BrokerUnavailable
+from fanout.broker.port import BrokerUnavailableError
 from fanout_worker.clients.base import CallTimeoutError, ConnectionFailedError, CredentialMissingError, Response
 from fanout_worker.executor import Executor
 
@@ -273,7 +273,7 @@ class FlakyBroker(MemoryBroker):
 
     async def publish_report(self, report):
         if self.away:
-            raise BrokerUnavailable("gone")
+            raise BrokerUnavailableError("gone")
         await super().publish_report(report)
 
 

@@ -6,35 +6,33 @@ part only passes it on without a call.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
-
-import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fanout.api.reduce import Synthesize
 from fanout.fanin.combine.port import CombineStrategy
 from fanout.fanin.output.files import replacing
 from fanout.fanin.reading import ResultReader
 from fanout.fanin.reduce.concat import Render, as_text
+from fanout.fanin.reduce.node_rows import NodePlan, NodeRows
 from fanout.fanin.reduce.port import ReduceFailedError, ReduceStep
 from fanout.fanin.reduce.tree import Group, Tree, pack_parts
-from fanout.ledger import nodes, plan, settle
-from fanout.ledger.blobs import pack, unpack
-from fanout.ledger.calls import encode_ids
-from fanout.ledger.schema import Settled, Stage
-from fanout.ledger.settle import TaskOutcome
+from fanout.ledger import nodes
+from fanout.ledger.blobs import unpack
+from fanout.ledger.schema import Settled
 from fanout.ledger.store import Ledger
 from fanout.planning.frames import Problem
 from fanout.planning.tokens import estimate
 
 # Estimated tokens may be off by this much before a call grows too long for the model.
 SAFETY = 0.8
+# Groups made in one transaction.
+AT_ONCE = 32
 # What is left for the answer where max_tokens does not say.
 ANSWER_TOKENS = 1024
 
@@ -49,15 +47,6 @@ class Place:
     context_tokens: int
     """The smallest context window of its endpoints."""
     params: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _NodePlan:
-    """A node about to be made: a call's prompt, or a value passed on."""
-
-    parts: int
-    prompt: str | None = None
-    passed_on: str | None = None
 
 
 class SynthesizeStep(ReduceStep):
@@ -120,12 +109,9 @@ class SynthesizeStep(ReduceStep):
         for chunk in chunks:
             self._tree.settle(1, chunk)
         for node in nodes:
-            await self._node_settled(node)
-        while ready := [group for group in self._tree.ready() if self._may_make(group)]:
-            for group in ready:
-                await self._make(group)
-                if self._root is not None:
-                    return
+            self._node_settled(node)
+        while self._root is None and (ready := [group for group in self._tree.ready() if self._may_make(group)]):
+            await self._make(ready[:AT_ONCE])
 
     @property
     def done(self) -> bool:
@@ -135,7 +121,7 @@ class SynthesizeStep(ReduceStep):
         with replacing(path) as file:
             file.write((self._root or "").encode() + b"\n")
 
-    async def _node_settled(self, node: int) -> None:
+    def _node_settled(self, node: int) -> None:
         group = self._groups.pop(node)
         self._open[group] -= 1
         if self._open[group] == 0:
@@ -146,15 +132,27 @@ class SynthesizeStep(ReduceStep):
         # Whether a group is alone in its level, and so the root, shows when planning is over.
         return self._tree.width(1) is not None or (group.level == 1 and group not in self._deferred)
 
-    async def _make(self, group: Group) -> None:
-        """Make a group's nodes, or find that the level below has come to one output: the root."""
+    async def _make(self, groups: Sequence[Group]) -> None:
+        """Make the nodes of several groups, in one transaction."""
+        made = await asyncio.gather(*(self._plan_group(group) for group in groups), return_exceptions=True)
+        nodes_of: list[tuple[Group, Sequence[NodePlan]]] = []
+        for group, planned in zip(groups, made, strict=True):
+            if isinstance(planned, BaseException):
+                raise planned
+            if planned is not None:
+                nodes_of.append((group, planned))
+        if nodes_of:
+            await self._store(nodes_of)
+
+    async def _plan_group(self, group: Group) -> Sequence[NodePlan] | None:
+        """A group's nodes; None where there is nothing to make: the level below has come to one output, the root, or it is too
+        early to tell."""
         parts = await self._parts(group)
-        alone = self._tree.width(group.level) == 1
         if group.level > 1 and self._tree.width(group.level - 1) == 1 and len(parts) <= 1:
             if not parts:
                 raise ReduceFailedError("no chunk succeeded: there is nothing to synthesize")
             self._root = parts[0]
-            return
+            return None
         if group.level > self._spec.max_levels:
             raise ReduceFailedError(
                 f"after {self._spec.max_levels} levels (maxLevels) there are still {len(parts)} parts: raise the endpoint's "
@@ -162,8 +160,8 @@ class SynthesizeStep(ReduceStep):
             )
         if len(parts) == 1 and self._tree.width(1) is None:
             self._deferred.add(group)
-            return
-        await self._store(group, await self._plan_nodes(group, parts, alone=alone))
+            return None
+        return await self._plan_nodes(group, parts, alone=self._tree.width(group.level) == 1)
 
     async def _parts(self, group: Group) -> list[str]:
         """The texts that a group brings together, in input order."""
@@ -182,7 +180,7 @@ class SynthesizeStep(ReduceStep):
                 raise ReduceFailedError(f"a call of the synthesis failed: {error['reason']}: {error['message']}")
         return [as_text(unpack(row.value)) for row in rows if row.state == Settled.SUCCEEDED]
 
-    async def _plan_nodes(self, group: Group, parts: list[str], *, alone: bool) -> list[_NodePlan]:
+    async def _plan_nodes(self, group: Group, parts: list[str], *, alone: bool) -> list[NodePlan]:
         packs = pack_parts([estimate(part) for part in parts], self._budget)
         if group.level > 1 and len(packs) == len(parts) > 1:
             raise ReduceFailedError(
@@ -201,65 +199,21 @@ class SynthesizeStep(ReduceStep):
             if isinstance(prompt, Problem):
                 raise ReduceFailedError(f"reduce.steps[{self._place.step}].synthesize.prompt: {prompt.message}")
             passed_on = parts[span.start] if prompt is None else None
-            planned.append(_NodePlan(len(span), prompt, passed_on))
-        return planned or [_NodePlan(0)]
+            planned.append(NodePlan(len(span), prompt, passed_on))
+        return planned or [NodePlan(0)]
 
-    async def _store(self, group: Group, planned: Sequence[_NodePlan]) -> None:
-        called = False
-        async with self._ledger.write() as connection:
+    async def _store(self, groups: Sequence[tuple[Group, Sequence[NodePlan]]]) -> None:
+        store = NodeRows(self._ledger, self._place.job, self._place.step, self._place.lane)
+        for group, planned in groups:
             for part, node in enumerate(planned):
                 number, self._next_node = self._next_node, self._next_node + 1
-                await nodes.insert_nodes(connection, [self._node_row(group, number, part, node)])
-                if await self._store_task(connection, number, node):
-                    called = True
+                if store.add(number, group.level, group.position, part, node):
                     self._groups[number] = group
                     self._open[group] += 1
-        self._tree.make(group)
-        if called:
-            self._on_calls(self._place.lane)
-        else:
-            self._tree.settle(group.level + 1, group.position)
-
-    def _node_row(self, group: Group, number: int, part: int, node: _NodePlan) -> dict[str, Any]:
-        first = group.position * self._spec.max_parts_per_call
-        return {
-            "job": self._place.job,
-            "node": number,
-            "level": group.level,
-            "first": first,
-            "last": first + self._spec.max_parts_per_call - 1,
-            "position": group.position,
-            "part": part,
-            "parts": node.parts,
-        }
-
-    async def _store_task(self, connection: AsyncConnection, number: int, node: _NodePlan) -> bool:
-        """Store a node's task, settled where there is nothing to ask. Returns whether there is a call."""
-        job, lane, task = self._place.job, self._place.lane, self._ledger.new_task()
-        request = msgspec.json.encode(node.prompt or "")
-        weight = estimate(node.prompt or "")
-        call = self._ledger.new_call() if node.prompt is not None else None
-        row = {
-            "job": job,
-            "task": task,
-            "stage": Stage.REDUCE,
-            "unit": number,
-            "branch": self._place.step,
-            "sample": 0,
-            "request": pack(request),
-            "weight": weight,
-            "digest": blake2b(request, digest_size=16).digest() + b"r",
-            "same_as": None,
-            "state": Settled.OPEN,
-            "call": call,
-        }
-        await plan.insert_tasks(connection, [row])
-        if call is not None:
-            await plan.insert_calls(connection, [plan.PlannedCall(call, job, lane, encode_ids([task]), weight)])
-            return True
-        if node.passed_on is None:
-            outcome = TaskOutcome(task, Settled.SKIPPED)
-        else:
-            outcome = TaskOutcome(task, Settled.SUCCEEDED, value=pack(msgspec.json.encode(node.passed_on)))
-        await settle.settle(connection, job, [outcome])
-        return False
+        async with self._ledger.write() as connection:
+            await store.insert(connection)
+        for group, _ in groups:
+            self._tree.make(group)
+            if group not in self._open:  # nothing to ask: settled as it is made
+                self._tree.settle(group.level + 1, group.position)
+        self._on_calls(self._place.lane)
