@@ -46,7 +46,8 @@ class Packer:
                 size = 0
             groups[-1].append(light)
             size += light.weight
-        return groups
+        # The calls in the input's order, by their first task: whoever sends them longest first ranks them anew.
+        return sorted(groups, key=lambda group: min(light.task for light in group))
 
     def _too_heavy(self, tokens: int) -> bool:
         return self._max_tokens is not None and tokens > self._max_tokens
