@@ -40,7 +40,7 @@ class Synthesize(Model):
     endpoints: Annotated[list[EndpointName], Field(min_length=1, max_length=16)]
     """ModelEndpoints, in the order of failover."""
     system: Template | None = None
-    """The system message: a template that knows params and level."""
+    """The system message: a template that knows params."""
     prompt: Template
     """The user message: a template that knows parts (texts; objects as JSON), level (1 is next to the chunks) and
     params."""

@@ -40,7 +40,11 @@ def test_without_a_bound_of_tokens_no_call_is_made_that_could_be_saved(weights, 
 
 def test_likes_share_a_call():
     groups = pack_all([5, 100, 6, 90, 7, 95], 3, None)
-    assert [[light.weight for light in group] for group in groups] == [[100, 95, 90], [7, 6, 5]]
+    assert [[light.weight for light in group] for group in groups] == [[7, 6, 5], [100, 95, 90]], "in the input's order"
+
+
+def test_single_tasks_keep_the_inputs_order():
+    assert [group[0].task for group in pack_all([5, 100, 6, 90], 1, None)] == [0, 1, 2, 3]
 
 
 def test_equal_weights_keep_the_inputs_order():
@@ -61,4 +65,4 @@ def test_while_more_may_come_only_full_calls_are_made_and_the_lightest_wait():
 
 def test_what_is_too_heavy_for_any_call_goes_alone():
     groups = pack_all([50, 2000, 40], 10, 100)
-    assert [[light.weight for light in group] for group in groups] == [[2000], [50, 40]]
+    assert [[light.weight for light in group] for group in groups] == [[50, 40], [2000]]

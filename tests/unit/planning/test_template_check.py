@@ -81,7 +81,7 @@ def test_without_params() -> None:
         ("system", "{{ branch.name }}{{ params.a }}", "{{ chunk.text }}"),
         ("concat", "{{ value.x }}{{ chunk.title }}{{ item.fields.x }}", "{{ chunk.text }}"),
         ("synthesize", "{{ parts | join('-') }}{{ level }}{{ params.a }}", "{{ chunk }}"),
-        ("synthesizeSystem", "{{ level }}", "{{ parts }}"),
+        ("synthesizeSystem", "{{ params }}", "{{ level }}"),
     ],
 )
 def test_each_place_knows_its_own_names(place: str, good: str, bad: str) -> None:

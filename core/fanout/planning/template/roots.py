@@ -22,6 +22,6 @@ def roots_of(place: Place, params: Iterable[str] = ()) -> Roots:
         "system": {"branch": _BRANCH},
         "concat": {"value": None, "chunk": _CHUNK, "item": _ITEM},
         "synthesize": {"parts": None, "level": None},
-        "synthesizeSystem": {"level": None},
+        "synthesizeSystem": {},
     }
     return {**known[place], "params": frozenset(params)}
