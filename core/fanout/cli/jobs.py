@@ -19,7 +19,7 @@ from fanout_worker.clients.base import CredentialMissingError
 from fanout_worker.clients.credential import Credential, environment_credential
 
 Files = Annotated[
-    list[Path], typer.Argument(help="Manifests: jobs, endpoints, Secrets; - is standard input.", metavar="FILE…")
+    list[Path], typer.Argument(help="Manifests: jobs, endpoints, Secrets; - is standard input.", metavar="FILE")
 ]
 Overrides = Annotated[
     list[str] | None,

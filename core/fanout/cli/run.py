@@ -16,7 +16,8 @@ from fanout.api.status import Reason, State
 from fanout.cli import progress
 from fanout.cli.console import FAILED, INTERRUPTED, OK, PARTIAL, USAGE, fail, stderr
 from fanout.cli.jobs import Files, Loaded, Overrides, load_checked
-from fanout.engine.engine import JobChangedError
+from fanout.cli.summary import tell
+from fanout.engine.engine import JobChangedError, TemplateFailedError
 from fanout.engine.local import LocalJob, LocalResult, LocalRun
 from fanout.engine.report import state_of
 from fanout.ledger.store import LedgerInUseError, LedgerVersionError
@@ -47,14 +48,15 @@ def run(files: Files, output: Output = None, overrides: Overrides = None, retry_
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             results = runner.run(_run(jobs, loaded, out, retry_failed=retry_failed))
-    except (LedgerInUseError, LedgerVersionError, JobChangedError, SourceError) as error:
+    except (LedgerInUseError, LedgerVersionError, JobChangedError, TemplateFailedError, SourceError) as error:
         fail(str(error))
     except DBAPIError as error:
-        fail(f"the ledger in {out} cannot be read or written: {error.orig}; is the disk full?", FAILED)
+        advice = "make room" if "full" in str(error.orig) else "choose another folder (-o), or remove this one"
+        fail(f"the ledger in {out} cannot be read or written: {error.orig}: {advice}", FAILED)
     except OSError as error:
-        fail(f"{error.strerror}: {error.filename or out}")
+        fail(f"cannot write to {error.filename or out}: {error.strerror}: choose another folder (-o)")
     for result in results:
-        _tell(result)
+        tell(result)
     if any(result.run.interrupted for result in results):
         stderr.print(f"interrupted; the results so far are in {out}; run the same command again to go on")
         raise typer.Exit(INTERRUPTED)
@@ -99,61 +101,6 @@ def _exit_code(result: LocalResult) -> int:
     if result.ending.reason == Reason.INVALID:
         return USAGE
     return EXIT_CODES[state_of(result.run, result.ending)]
-
-
-def _tell(result: LocalResult) -> None:
-    """The job's end in a few lines: how it ended, what failed, the figures, where the files are."""
-    report, run_ = result.report, result.run
-    ending = result.ending
-    state = state_of(run_, ending)
-    style = {State.COMPLETE: "bold green", State.PARTIAL: "bold yellow", State.FAILED: "bold red"}.get(state, "bold")
-    stderr.print(f"{run_.record.name}: ", style="bold", end="")
-    stderr.print(f"{'Interrupted' if ending is None else state}", style=style, end="")
-    stderr.print("" if ending is None else f" — {ending.message}", markup=False)
-    if run_.ended_earlier:
-        again = (
-            "; --retry-failed runs what failed again"
-            if report["chunks"]["failed"] + report["chunks"]["skipped"]
-            else ""
-        )
-        stderr.print(f"  finished earlier, nothing was called; remove {run_.folder} to start anew{again}", markup=False)
-    for failures in report.get("failures", []):
-        example = failures["example"]
-        where = f"item {example['item']}, chunk {example['chunk']}"
-        stderr.print(
-            f"  {failures['count']} × {failures['reason']}: {where}: {example['message']}", markup=False, style="red"
-        )
-    for name, value in _figures(report):
-        stderr.print(f"  {name:<9} {value}", markup=False)
-    names = ["results.jsonl", *([report["result"]["uri"]] if "result" in report else []), "report.json"]
-    stderr.print(f"  {'files':<9} {', '.join(str(run_.folder / name) for name in names)}", markup=False)
-
-
-def _figures(report: dict[str, Any]) -> list[tuple[str, str]]:
-    chunks, calls, usage, latency = report["chunks"], report["calls"], report["usage"], report["latency"]
-    tokens = f"{usage['inputTokens']} in, {usage['outputTokens']} out"
-    if usage["estimatedTokens"]:
-        tokens += f", {usage['estimatedTokens']} more estimated (calls that ended without telling)"
-    parts = {
-        "chunks": (chunks, ("planned", "succeeded", "failed", "skipped")),
-        "calls": (calls, ("made", "retried", "rateLimited", "failedOver", "deduplicated")),
-    }
-    figures = [
-        (name, ", ".join(f"{counts[k]} {_WORDS.get(k, k)}" for k in keys)) for name, (counts, keys) in parts.items()
-    ]
-    figures.append(("tokens", tokens))
-    if "cost" in usage:
-        figures.append(("cost", f"{usage['cost']} {usage['currency']}"))
-    figures.append(("latency", ", ".join(f"{p} {latency[f'{p}Milliseconds']} ms" for p in ("p50", "p95", "p99"))))
-    figures.append(("makespan", f"{report['makespanSeconds']:.2f} s"))
-    return figures
-
-
-_WORDS = {
-    "rateLimited": "rate limited",
-    "failedOver": "failed over",
-    "deduplicated": "tasks answered by another's call",
-}
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

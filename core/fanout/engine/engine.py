@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from fanout.api.endpoint import ModelEndpointSpec
 from fanout.api.job import FanOutJob, FanOutJobSpec
 from fanout.broker.port import Broker
@@ -16,7 +18,7 @@ from fanout.dispatch.dispatcher import Dispatcher, Settings
 from fanout.engine.job_run import Frames, JobRun
 from fanout.engine.lanes import build_lanes, endpoints_of, synthesis
 from fanout.fanin.aggregator import Aggregator
-from fanout.ledger import calls, jobs, settle
+from fanout.ledger import calls, jobs, plan, settle
 from fanout.ledger.calls import Call
 from fanout.ledger.jobs import JobRecord
 from fanout.ledger.retry import reopen_failed
@@ -111,24 +113,30 @@ class Engine:
         async with self.ledger.write() as connection:
             record = await jobs.find(connection, uid)
             if record is None:
-                systems = await self._branch_systems(job.spec)
-                return await jobs.create(
-                    connection,
-                    uid=uid,
-                    namespace=job.metadata.namespace,
-                    name=job.name,
-                    spec=json.dumps(spec),
-                    systems=systems,
-                )
+                return await self._create(connection, job)
             before = FanOutJobSpec.model_validate(json.loads(record.spec)).model_dump(mode="json", exclude_none=True)
             difference = first_difference(_planned_part(before), _planned_part(spec), "spec")
-            if difference is not None:
+            if difference is None:
+                await jobs.set_spec(connection, record.job, json.dumps(spec))
+                return record
+            if await plan.next_chunk(connection, record.job):
                 raise JobChangedError(
                     f"job {job.name} was begun with another manifest ({difference} differs), and what is planned stays "
                     "planned: restore it to go on, or choose another folder"
                 )
-            await jobs.set_spec(connection, record.job, json.dumps(spec))
-        return record
+            # Nothing was planned: its input could not be read, and now the manifest is corrected.
+            await jobs.forget(connection, record.job)
+            return await self._create(connection, job)
+
+    async def _create(self, connection: AsyncConnection, job: FanOutJob) -> JobRecord:
+        return await jobs.create(
+            connection,
+            uid=_uid(job),
+            namespace=job.metadata.namespace,
+            name=job.name,
+            spec=json.dumps(job.spec.model_dump(mode="json", exclude_none=True)),
+            systems=await self._branch_systems(job.spec),
+        )
 
     async def _take_over(self, record: JobRecord) -> None:
         """Calls that were out when an earlier process ended are made again: nobody will hear their answers."""
@@ -148,21 +156,23 @@ class Engine:
     async def _branch_systems(self, spec: FanOutJobSpec) -> list[str]:
         """The branches' system messages, rendered once: they are the same for every chunk."""
         systems = []
-        for branch in spec.map.branches:
+        for i, branch in enumerate(spec.map.branches):
             source = branch.chat.system if branch.chat is not None else None
-            systems.append(await self._render_one(source, {"branch": {"name": branch.name}, "params": spec.params}))
+            known: dict[str, object] = {"branch": {"name": branch.name}, "params": spec.params}
+            systems.append(await self._render_one(source, known, f"spec.map.branches[{i}].chat.system"))
         return systems
 
     async def _step_system(self, spec: FanOutJobSpec) -> str:
         step = synthesis(spec)
-        return await self._render_one(step.system if step is not None else None, {"params": spec.params})
+        path = "spec.reduce.steps[0].synthesize.system"
+        return await self._render_one(step.system if step is not None else None, {"params": spec.params}, path)
 
-    async def _render_one(self, source: str | None, context: dict[str, object]) -> str:
+    async def _render_one(self, source: str | None, context: dict[str, object], path: str) -> str:
         if not source:
             return ""
         (text,) = await self.renderer.render(source, [context])
         if isinstance(text, Problem):
-            raise TemplateFailedError(f"the system message's template fails: {text.message}")
+            raise TemplateFailedError(f"{path}: {text.message}")
         return text
 
 

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fanout.ledger.schema import jobs
@@ -92,6 +92,11 @@ async def set_cursor(connection: AsyncConnection, job: int, items: int, input_di
 async def set_spec(connection: AsyncConnection, job: int, spec: str) -> None:
     """A mutable field changed."""
     await connection.execute(update(jobs).where(jobs.c.job == job).values(spec=spec))
+
+
+async def forget(connection: AsyncConnection, job: int) -> None:
+    """Remove a job of which nothing was planned."""
+    await connection.execute(delete(jobs).where(jobs.c.job == job))
 
 
 async def set_planned(connection: AsyncConnection, job: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import AsyncIterator
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
@@ -57,9 +58,8 @@ class HttpsSource:
                 "SSL_CERT_FILE to your authority's certificates"
             ) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            what = str(error) or type(error).__name__
             raise SourceError(
-                f"input.uri: {self._shown} cannot be read: {what}: check the URL and the network"
+                f"input.uri: {self._shown} cannot be read: {_reason(error)}: check the URL and the network"
             ) from None
 
     async def _open(self, session: aiohttp.ClientSession, tls: ssl.SSLContext) -> aiohttp.ClientResponse:
@@ -97,3 +97,13 @@ def _without_secrets(url: str) -> str:
     """The URL as it may be shown: a query may hold a signature, and the host a password."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rsplit("@", 1)[-1], parts.path, "", ""))
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the library's objects, which its own text of a failed connection shows."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its host name cannot be resolved"
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        return os.strerror(cause.errno).lower()
+    return str(error) or type(error).__name__
