@@ -298,7 +298,9 @@ class JobRun:
             await self._broker.publish_cancel(Cancel(endpoint=endpoint, calls=ids))
 
     async def _sleep(self) -> None:
-        wait = None if self._stop is not None else completion.next_check(self.spec.completion, self.progress.elapsed)
+        # With all chunks settled there is nothing left that time could stop.
+        timeless = self._stop is not None or self.reducing
+        wait = None if timeless else completion.next_check(self.spec.completion, self.progress.elapsed)
         try:
             async with asyncio.timeout(wait):
                 await self._wake.wait()

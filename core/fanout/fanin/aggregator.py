@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -178,20 +178,18 @@ class Aggregator:
         writes: dict[int, _Writes] = {}
         cancelled: list[int] = []
         async with self._ledger.write() as connection:
-            known = await calls.get(connection, [result.call for result, _ in arrived])
+            first, doubles = _first_of_each(result for result, _ in arrived)
+            known = await calls.get(connection, list(first))
             by_job: dict[int, list[tuple[Call, ResultMessage]]] = defaultdict(list)
-            seen: set[int] = set()
-            for result, _ in arrived:
-                call = known.get(result.call)
+            for number, result in first.items():
+                call = known.get(number)
                 if call is None or call.job not in self._jobs or call.state == CallState.READY:
-                    log.info("result without a lease", extra={"action": "result_unknown", "call": result.call})
-                elif result.call in seen:  # delivered twice within the batch
-                    self._count_drop(writes, call.job)
-                else:
-                    seen.add(result.call)
-                    by_job[call.job].append((call, result))
+                    log.info("result without a lease", extra={"action": "result_unknown", "call": number})
+                    continue
+                by_job[call.job].append((call, result))
+                writes.setdefault(call.job, _Writes(self._jobs[call.job])).dropped += doubles[number]
             for job, results in by_job.items():
-                write = writes.setdefault(job, _Writes(self._jobs[job]))
+                write = writes[job]
                 await self._take(connection, write, results)
                 cancelled += await self._settle(connection, write)
             await jobs.count_dropped(connection, {job: w.dropped for job, w in writes.items() if w.dropped})
@@ -207,9 +205,6 @@ class Aggregator:
         if cancelled:
             await self._dispatcher.cancel(cancelled)
 
-    def _count_drop(self, writes: dict[int, _Writes], job: int) -> None:
-        writes.setdefault(job, _Writes(self._jobs[job])).dropped += 1
-
     async def _take(
         self, connection: AsyncConnection, write: _Writes, results: Sequence[tuple[Call, ResultMessage]]
     ) -> None:
@@ -220,22 +215,30 @@ class Aggregator:
             if call.state == CallState.LEASED:
                 self._take_one(write, call, result, tasks)
             elif call.state == CallState.LOST and result.outcome == Outcome.SUCCEEDED:
-                # The lease had run out, and the call was counted then. An answer that came first is still an answer.
-                write.batch.counts.subtract(count_call(sent=True, why=call.why, outcome=Outcome.LOST))
-                write.batch.counts["estimated_tokens"] -= sum(tasks[task].weight for task in call.tasks)
-                self._take_one(write, call, result, tasks)
-                write.superseded.update(call.tasks)
+                self._take_late(write, call, result, tasks)
             elif call.state == CallState.CANCELLED:
                 self._take_cost(write, call, result, tasks)
                 write.dropped += result.outcome == Outcome.SUCCEEDED
             else:
                 write.dropped += 1
 
-    def _take_one(self, write: _Writes, call: Call, result: ResultMessage, tasks: dict[int, Task]) -> None:
+    def _take_late(self, write: _Writes, call: Call, result: ResultMessage, tasks: dict[int, Task]) -> None:
+        """The lease had run out, and the call was counted and made again then. An answer that comes first is still one."""
+        write.batch.counts.subtract(count_call(sent=True, why=call.why, outcome=Outcome.LOST))
+        write.batch.counts["estimated_tokens"] -= call.estimated_tokens
+        verdict = self._take_one(write, call._replace(attempts=call.attempts - 1), result, tasks, late=True)
+        write.superseded.update(task for task, _ in verdict.settled)
+
+    def _take_one(
+        self, write: _Writes, call: Call, result: ResultMessage, tasks: dict[int, Task], *, late: bool = False
+    ) -> Verdict:
         lane = write.view.lanes[call.lane]
         still_open = [task for task in call.tasks if tasks[task].state == Settled.OPEN]
         write.dropped += (len(call.tasks) - len(still_open)) if result.outcome == Outcome.SUCCEEDED else 0
         verdict = judge(call, result, lane, still_open, self._random)
+        if late:  # what else it says is up to the call that was made again
+            verdict.settled = [(t, answer) for t, answer in verdict.settled if answer.outcome == Outcome.SUCCEEDED]
+            verdict.again = []
         weights = [tasks[task].weight for task in call.tasks]
         cost = charge(result, sum(weights), self._pricing.get(result.endpoint))
         shares = dict(zip(call.tasks, _shares(cost, weights), strict=True))
@@ -248,6 +251,7 @@ class Aggregator:
         write.again += [self._again(again, call, now) for again in verdict.again]
         write.answered.append(_answered(call, result, verdict, cost))
         self._count(write.batch, call, result, verdict, cost)
+        return verdict
 
     def _take_cost(self, write: _Writes, call: Call, result: ResultMessage, tasks: dict[int, Task]) -> None:
         """A call that was given up has its price all the same."""
@@ -306,6 +310,19 @@ class Aggregator:
 
 
 _keep: set[asyncio.Future[None]] = set()
+
+
+def _first_of_each(results: Iterable[ResultMessage]) -> tuple[dict[int, ResultMessage], Counter[int]]:
+    """One result per call, and how often each call was answered once more. A worker's word comes before a lost lease."""
+    first: dict[int, ResultMessage] = {}
+    doubles: Counter[int] = Counter()
+    for result in results:
+        before = first.get(result.call)
+        if before is None or before.outcome == Outcome.LOST:
+            first[result.call] = result
+        elif result.outcome != Outcome.LOST:
+            doubles[result.call] += 1
+    return first, doubles
 
 
 def count_call(*, sent: bool, why: str, outcome: str) -> dict[str, int]:

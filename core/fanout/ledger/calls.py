@@ -191,7 +191,13 @@ async def set_answered(connection: AsyncConnection, rows: Sequence[dict[str, Any
 _LOST = (
     update(calls)
     .where(calls.c.call == bindparam("b_call"))
-    .values(state=CallState.LOST, outcome="Lost", sent=True, estimated_tokens=bindparam("b_tokens"))
+    .values(
+        state=CallState.LOST,
+        outcome="Lost",
+        sent=True,
+        attempts=calls.c.attempts + 1,
+        estimated_tokens=bindparam("b_tokens"),
+    )
 )
 
 

@@ -146,6 +146,8 @@ async def test_lost_calls_are_history(ledger):
         await calls.set_lost(connection, [])
         assert await states(connection, [0, 1, 2]) == [CallState.LOST, CallState.LEASED, CallState.LOST]
         assert [call.call for call in await calls.leased(connection, job)] == [1]
+        lost = (await calls.get(connection, [2]))[2]
+        assert (lost.attempts, lost.estimated_tokens) == (1, 22)
 
 
 async def test_only_what_lives_is_cancelled(ledger):

@@ -40,7 +40,8 @@ async def test_abort_when_most_of_it_fails(tmp_path):
         counts = await conserved(b, run)
         await until(lambda: not b.engine.dispatcher.leases)
     assert run.record.ending.reason == "Aborted"
-    assert counts.skipped > 100
+    assert 10 <= counts.failed <= 60
+    assert counts.skipped > 0
     assert len(worker.asked) < 100
     assert lines(run)[-1]["error"]["reason"] == "Aborted"
 
