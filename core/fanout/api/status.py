@@ -184,7 +184,7 @@ class FanOutJobStatus(Model):
     state: State = State.PENDING
     """A word for people; programs read the conditions."""
     limited_by: Word | None = None
-    """What holds the job back now: Concurrency, Parallelism, Workers, Throttled, Backoff, Planning or Model."""
+    """What holds the job back now: Concurrency, Parallelism, Workers, Throttled, Backoff or Planning."""
     start_time: Word | None = None
     """When the job began (RFC 3339)."""
     completion_time: Word | None = None

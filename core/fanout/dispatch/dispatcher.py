@@ -80,6 +80,7 @@ class Dispatcher:
         self._turns: list[int] = []
         self._withdrawn: set[int] = set()
         self._withdrawals = 0
+        self._checked = 0.0
         self._wake = asyncio.Event()
 
     # What the others tell it
@@ -192,6 +193,7 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Send calls until cancelled."""
+        self._checked = self._now()
         while True:
             self._wake.clear()
             sent = 0 if self.paused else await self._pump()
@@ -330,9 +332,21 @@ class Dispatcher:
             async with self._ledger.write() as connection:
                 await ledger_calls.cancel(connection, empty)
 
+    def _forgive_stall(self, now: float) -> None:
+        """Where this loop itself stood still, nobody could be heard: that silence counts against no worker."""
+        stall = now - self._checked
+        self._checked = now
+        if stall > self.settings.lease_seconds / 2:  # it looks every quarter of a lease, or more often
+            for lease in self.leases.values():
+                lease.expires += stall
+            for window in self.windows.values():
+                for worker in window.workers.values():
+                    worker.seen += stall
+
     def _expire(self) -> None:
         """Take back the calls of silent workers."""
         now = self._now()
+        self._forgive_stall(now)
         for window in self.windows.values():
             window.expire_workers(now)
         lost = [call for call, lease in self.leases.items() if lease.expires < now]
