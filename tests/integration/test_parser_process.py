@@ -394,7 +394,7 @@ async def test_the_child_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None
 async def test_the_child_loads_no_engine() -> None:
     """Start-up time, and what untrusted documents can reach."""
     code = (
-        "import sys, fanout.planning.parser_child, fanout.planning.renderer_child\n"
+        "import sys, fanout.planning.sandbox.parser_child, fanout.planning.sandbox.renderer_child\n"
         "print(*sorted({m.split('.')[0] for m in sys.modules} & "
         "{'pydantic', 'sqlalchemy', 'aiohttp', 'httpx', 'asyncio', 'socket', 'ssl', 'semantic_text_splitter', 're2', 'ijson'}))"
     )

@@ -36,7 +36,7 @@ async def stats(server: RunningServer, session: aiohttp.ClientSession) -> dict[s
 async def in_flight(server: RunningServer, number: int) -> None:
     """Waits until that many calls are in flight."""
     async with asyncio.timeout(10):
-        while server.model.stats.in_flight != number:  # noqa: ASYNC110 - the server has no event for tests
+        while server.model.stats.in_flight != number:
             await asyncio.sleep(0.01)
 
 

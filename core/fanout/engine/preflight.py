@@ -13,8 +13,8 @@ from fanout.api.endpoint import ModelEndpointSpec
 from fanout.api.job import FanOutJobSpec
 from fanout.api.spelling import closest
 from fanout.engine.lanes import endpoints_of, synthesis
-from fanout.planning.template.check import check_template
-from fanout.planning.template.roots import Place, roots_of
+from fanout.planning.sandbox.template.check import check_template
+from fanout.planning.sandbox.template.roots import Place, roots_of
 
 
 def faults(spec: FanOutJobSpec, endpoints: Mapping[str, ModelEndpointSpec]) -> list[Fault]:

@@ -1,1 +1,1 @@
-"""From bytes to tasks: read, split, render; the parsing half runs in a child process of its own."""
+"""From bytes to tasks. What touches untrusted input runs in child processes (sandbox/); the planner stores what they make of it."""

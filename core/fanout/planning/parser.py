@@ -17,7 +17,7 @@ from fanout.planning.child_process import ChildDiedError, ChildProcess
 from fanout.planning.frames import Finished, FromParser, Items, ParseJob, Problem
 from fanout.planning.source import Source, SourceError
 
-MODULE = "fanout.planning.parser_child"
+MODULE = "fanout.planning.sandbox.parser_child"
 
 
 @dataclass(frozen=True)

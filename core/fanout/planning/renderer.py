@@ -11,9 +11,9 @@ import msgspec
 from fanout.planning import wire
 from fanout.planning.child_process import ChildDiedError, ChildProcess
 from fanout.planning.frames import Problem
-from fanout.planning.jsontext import to_json
+from fanout.planning.sandbox.jsontext import to_json
 
-MODULE = "fanout.planning.renderer_child"
+MODULE = "fanout.planning.sandbox.renderer_child"
 START_SECONDS = 30.0
 
 

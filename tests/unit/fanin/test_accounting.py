@@ -1,6 +1,7 @@
 """Tokens and money: whole parts that add up."""
 
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,7 @@ def test_shares_add_up_and_are_within_one_of_their_due(total, weights):
 def test_a_heavier_task_never_pays_less(total, weights):
     parts = share_out(total, weights)
     by_weight = sorted(zip(weights, parts, strict=True))
-    for (light, less), (heavy, more) in zip(by_weight, by_weight[1:], strict=False):
+    for (light, less), (heavy, more) in pairwise(by_weight):
         assert light == heavy or less <= more
 
 

@@ -1,5 +1,7 @@
 """The shape of a synthesis: every unit in one group, every group once, one root, in whatever order things finish."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,7 +86,7 @@ def test_parts_are_packed_in_order_within_the_budget(tokens, budget):
     assert [i for span in packs for i in span] == list(range(len(tokens)))
     for span in packs:
         assert len(span) == 1 or sum(tokens[i] for i in span) <= budget
-    for this, following in zip(packs, packs[1:], strict=False):
+    for this, following in pairwise(packs):
         assert sum(tokens[i] for i in this) + tokens[following.start] > budget, "the next one would have fitted"
 
 

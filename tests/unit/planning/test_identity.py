@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from fanout.planning.frames import Problem
-from fanout.planning.read.identity import Identified, identify
-from fanout.planning.read.record import Record
+from fanout.planning.sandbox.read.identity import Identified, identify
+from fanout.planning.sandbox.read.record import Record
 
 
 def known(value: Any, text_field: str = "text", id_field: str | None = None) -> Identified | Problem:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.planning.read import reader_for
-from fanout.planning.read.record import Broken, Record, UnreadableError
+from fanout.planning.sandbox.read import reader_for
+from fanout.planning.sandbox.read.record import Broken, Record, UnreadableError
 
 
 class Pieces:

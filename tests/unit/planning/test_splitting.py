@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanout.planning.split import Splitter
-from fanout.planning.split.pattern import PatternError
+from fanout.planning.sandbox.split import Splitter
+from fanout.planning.sandbox.split.pattern import PatternError
 
 TEXTS = st.text(st.sampled_from("ab .\n\r\t#é漢\u0301👍"), max_size=300) | st.text(max_size=100)
 PATTERNS = st.sampled_from(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fanout.planning.template import check_template, roots_of
+from fanout.planning.sandbox.template import check_template, roots_of
 
 MAP = roots_of("map", ["tone", "language"])
 

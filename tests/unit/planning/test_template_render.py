@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from fanout.planning.frames import Problem
-from fanout.planning.template.environment import Environment, Fields
-from fanout.planning.template.render import Prompt, RenderError
+from fanout.planning.sandbox.template.environment import Environment, Fields
+from fanout.planning.sandbox.template.render import Prompt, RenderError
 
 ENVIRONMENT = Environment()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from fanout.planning.jsontext import to_json
+from fanout.planning.sandbox.jsontext import to_json
 from fanout.planning.source.port import SourceError
 
 

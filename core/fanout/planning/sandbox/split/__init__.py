@@ -5,7 +5,7 @@ A splitter only says where to cut, so nothing of a text can be lost or repeated:
 
 from __future__ import annotations
 
-from fanout.planning.split.pieces import Pieces
-from fanout.planning.split.splitter import Splitter
+from fanout.planning.sandbox.split.pieces import Pieces
+from fanout.planning.sandbox.split.splitter import Splitter
 
 __all__ = ["Pieces", "Splitter"]

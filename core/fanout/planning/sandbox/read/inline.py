@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fanout.planning.read.jsonl import parse
-from fanout.planning.read.lines import read_lines
-from fanout.planning.read.record import Broken, Record, Stream, too_large
+from fanout.planning.sandbox.read.jsonl import parse
+from fanout.planning.sandbox.read.lines import read_lines
+from fanout.planning.sandbox.read.record import Broken, Record, Stream, too_large
 
 
 def read_inline(stream: Stream, name: str, max_bytes: int) -> Iterator[Record | Broken]:

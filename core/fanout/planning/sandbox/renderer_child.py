@@ -1,7 +1,7 @@
 """The renderer's process: templates over answers of models, which are as untrusted as documents.
 
-`python -m fanout.planning.renderer_child MEMORY_BYTES MAX_BYTES SECONDS`: for each JSON message [template, context] on stdin one
-msgpack message on stdout, a text or a Problem.
+`python -m fanout.planning.sandbox.renderer_child MEMORY_BYTES MAX_BYTES SECONDS`: for each JSON message [template, context] on
+stdin one msgpack message on stdout, a text or a Problem.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from fanout.planning.confine import Clock, TooSlowError, confine
 from fanout.planning.frames import Problem
-from fanout.planning.template.environment import Environment, Fields
-from fanout.planning.template.render import Prompt, RenderError
+from fanout.planning.sandbox.confine import Clock, TooSlowError, confine
+from fanout.planning.sandbox.template.environment import Environment, Fields
+from fanout.planning.sandbox.template.render import Prompt, RenderError
 from fanout.planning.wire import InputFrames, message, write_all
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from fanout.planning.frames import BranchTemplates, Request
-from fanout.planning.jsontext import to_json
-from fanout.planning.template.environment import Environment
-from fanout.planning.template.render import Prompt, RenderError
+from fanout.planning.sandbox.jsontext import to_json
+from fanout.planning.sandbox.template.environment import Environment
+from fanout.planning.sandbox.template.render import Prompt, RenderError
 from fanout.planning.tokens import estimate
 
 # What the API puts around a message, in tokens.

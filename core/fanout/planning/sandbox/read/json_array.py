@@ -14,10 +14,10 @@ from typing import Any
 import ijson
 from ijson.common import JSONError
 
-from fanout.planning.jsontext import to_json
-from fanout.planning.read.jsonl import record
-from fanout.planning.read.lines import BOM
-from fanout.planning.read.record import Broken, Record, Stream, UnreadableError, digest_of, invalid, too_large
+from fanout.planning.sandbox.jsontext import to_json
+from fanout.planning.sandbox.read.jsonl import record
+from fanout.planning.sandbox.read.lines import BOM
+from fanout.planning.sandbox.read.record import Broken, Record, Stream, UnreadableError, digest_of, invalid, too_large
 
 READ_BYTES = 64 * 1024
 MAX_DEPTH = 200  # what comes after recurses

@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from fanout.ledger.blobs import pack
-from fanout.planning.confine import Clock, TooSlowError
 from fanout.planning.frames import Chunk, Item, ParseJob, Problem, Request
-from fanout.planning.jsontext import to_json
-from fanout.planning.read.identity import LOST, Identified, identify
-from fanout.planning.read.record import Broken, Record, invalid
-from fanout.planning.requests import BranchRequests, RenderError
-from fanout.planning.split import Pieces, Splitter
-from fanout.planning.template.environment import Environment, Fields
+from fanout.planning.sandbox.confine import Clock, TooSlowError
+from fanout.planning.sandbox.jsontext import to_json
+from fanout.planning.sandbox.read.identity import LOST, Identified, identify
+from fanout.planning.sandbox.read.record import Broken, Record, invalid
+from fanout.planning.sandbox.requests import BranchRequests, RenderError
+from fanout.planning.sandbox.split import Pieces, Splitter
+from fanout.planning.sandbox.template.environment import Environment, Fields
 from fanout.planning.tokens import estimate
 
 CHUNKS_PER_ITEM_FRAME = 256

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from fanout.planning.split.item import split_item
-from fanout.planning.split.paragraph import split_paragraphs
-from fanout.planning.split.pieces import Pieces
+from fanout.planning.sandbox.split.item import split_item
+from fanout.planning.sandbox.split.paragraph import split_paragraphs
+from fanout.planning.sandbox.split.pieces import Pieces
 
 if TYPE_CHECKING:
-    from fanout.planning.split.pattern import PatternSplit
-    from fanout.planning.split.tokens import TokenSplit
+    from fanout.planning.sandbox.split.pattern import PatternSplit
+    from fanout.planning.sandbox.split.tokens import TokenSplit
 
 
 class Splitter:
@@ -28,7 +28,7 @@ class Splitter:
         self._pattern: PatternSplit | None = None
         self._tokens: TokenSplit | None = None  # made when the first piece may need it: its vocabulary takes 0.2 s
         if by == "Pattern":
-            from fanout.planning.split.pattern import PatternSplit  # noqa: PLC0415 - on demand: the child starts fast
+            from fanout.planning.sandbox.split.pattern import PatternSplit  # noqa: PLC0415 - on demand: the child starts fast
 
             self._pattern = PatternSplit(pattern or "")
 
@@ -61,7 +61,7 @@ class Splitter:
 
     def _token_split(self, max_tokens: int) -> TokenSplit:
         if self._tokens is None:
-            from fanout.planning.split.tokens import TokenSplit  # noqa: PLC0415 - likewise
+            from fanout.planning.sandbox.split.tokens import TokenSplit  # noqa: PLC0415 - likewise
 
             self._tokens = TokenSplit(max_tokens)
         return self._tokens

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
-from fanout.planning.read.record import Stream, digest_of
+from fanout.planning.sandbox.read.record import Stream, digest_of
 
 READ_BYTES = 256 * 1024
 BOM = b"\xef\xbb\xbf"

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Iterator
 
 from fanout.planning.frames import Problem
-from fanout.planning.read.lines import Line, read_lines
-from fanout.planning.read.record import Broken, Record, Stream, UnreadableError, digest_of, invalid, too_large
+from fanout.planning.sandbox.read.lines import Line, read_lines
+from fanout.planning.sandbox.read.record import Broken, Record, Stream, UnreadableError, digest_of, invalid, too_large
 
 
 def read_csv(stream: Stream, name: str, max_bytes: int) -> Iterator[Record | Broken]:

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 
 from jinja2 import TemplateSyntaxError, nodes
 
-from fanout.planning.template.environment import FORBIDDEN, Environment
-from fanout.planning.template.roots import Roots
+from fanout.planning.sandbox.template.environment import FORBIDDEN, Environment
+from fanout.planning.sandbox.template.roots import Roots
 
 
 def check_template(source: str, roots: Roots) -> list[str]:

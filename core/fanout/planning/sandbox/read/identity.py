@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from fanout.planning.frames import Problem
-from fanout.planning.jsontext import to_json
-from fanout.planning.read.record import Record, invalid
+from fanout.planning.sandbox.jsontext import to_json
+from fanout.planning.sandbox.read.record import Record, invalid
 
 MAX_ID = 1024  # characters: ids are keys in the ledger and in every results line
 LOST = "position:"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import cast
 
-from fanout.planning.read.record import Broken, Record, Stream
+from fanout.planning.sandbox.read.record import Broken, Record, Stream
 
 Reader = Callable[[Stream, str, int], Iterator[Record | Broken]]
 """(stream, file name, largest record in bytes) → records. Raises UnreadableError where it cannot go on."""
@@ -24,4 +24,4 @@ _READERS = {
 def reader_for(format_: str) -> Reader:
     """The reader of an input format (ParseJob.format). Imported on demand: the child must start fast."""
     module, function = _READERS[format_]
-    return cast("Reader", getattr(import_module(f"fanout.planning.read.{module}"), function))
+    return cast("Reader", getattr(import_module(f"fanout.planning.sandbox.read.{module}"), function))

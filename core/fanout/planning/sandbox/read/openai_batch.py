@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fanout.planning.read.jsonl import read_jsonl
-from fanout.planning.read.record import Broken, Record, Stream, invalid
+from fanout.planning.sandbox.read.jsonl import read_jsonl
+from fanout.planning.sandbox.read.record import Broken, Record, Stream, invalid
 
 
 def read_openai_batch(stream: Stream, name: str, max_bytes: int) -> Iterator[Record | Broken]:

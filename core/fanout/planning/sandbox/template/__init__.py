@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fanout.planning.template.check import check_template
-from fanout.planning.template.roots import Place, Roots, roots_of
+from fanout.planning.sandbox.template.check import check_template
+from fanout.planning.sandbox.template.roots import Place, Roots, roots_of
 
 __all__ = ["Place", "Roots", "check_template", "roots_of"]

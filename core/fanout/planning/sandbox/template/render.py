@@ -7,8 +7,8 @@ from typing import Any
 from jinja2 import TemplateError, TemplateSyntaxError
 
 from fanout.planning.frames import Problem
-from fanout.planning.template.check import forbidden
-from fanout.planning.template.environment import Environment
+from fanout.planning.sandbox.template.check import forbidden
+from fanout.planning.sandbox.template.environment import Environment
 
 
 class RenderError(Exception):

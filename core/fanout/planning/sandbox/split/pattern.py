@@ -9,7 +9,7 @@ from array import array
 
 import re2
 
-from fanout.planning.split.pieces import Pieces
+from fanout.planning.sandbox.split.pieces import Pieces
 
 MAX_MEMORY = 8 << 20  # bytes of a compiled expression and its automaton; what needs more is refused
 

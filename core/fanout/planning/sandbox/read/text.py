@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import blake2b
 
-from fanout.planning.read.lines import BOM, READ_BYTES
-from fanout.planning.read.record import Broken, Record, Stream, bad_utf8, digest_of, invalid, too_large
+from fanout.planning.sandbox.read.lines import BOM, READ_BYTES
+from fanout.planning.sandbox.read.record import Broken, Record, Stream, bad_utf8, digest_of, invalid, too_large
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from fanout.planning.read.lines import read_lines
-from fanout.planning.read.record import Broken, Record, Stream, bad_utf8, digest_of, invalid, too_large
+from fanout.planning.sandbox.read.lines import read_lines
+from fanout.planning.sandbox.read.record import Broken, Record, Stream, bad_utf8, digest_of, invalid, too_large
 
 _KINDS = {list: "a list", int: "a number", float: "a number", bool: "a truth value", type(None): "null"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fanout.planning.split.pieces import Pieces
+from fanout.planning.sandbox.split.pieces import Pieces
 
 
 def split_item(text: str) -> Pieces:

@@ -1,4 +1,4 @@
-"""The parser's process: `python -m fanout.planning.parser_child MEMORY_BYTES`. Input on stdin, frames on stdout (see wire).
+"""The parser's process: `python -m fanout.planning.sandbox.parser_child MEMORY_BYTES`. Input on stdin, frames on stdout (see wire).
 
 It sees untrusted documents and so has nothing else: no secret in its environment, no network code, little memory, few files.
 """
@@ -10,12 +10,12 @@ import sys
 
 import msgspec
 
-from fanout.planning.confine import TooSlowError, confine
 from fanout.planning.frames import Finished, FromParser, Item, Items, ParseJob, Problem, Started
-from fanout.planning.pipeline import Pipeline
-from fanout.planning.read import reader_for
-from fanout.planning.read.record import UnreadableError
-from fanout.planning.requests import RenderError
+from fanout.planning.sandbox.confine import TooSlowError, confine
+from fanout.planning.sandbox.pipeline import Pipeline
+from fanout.planning.sandbox.read import reader_for
+from fanout.planning.sandbox.read.record import UnreadableError
+from fanout.planning.sandbox.requests import RenderError
 from fanout.planning.wire import BrokenOffError, InputFrames, message, write_all
 
 FIRST_BATCH = 8
