@@ -226,7 +226,7 @@ class JobRun:
     async def _until_answered(self) -> Ending | None:
         """Wait until every chunk and node is settled. Returns why the reduce step failed, if it did."""
         if self._reduce_failed is not None:
-            return self._reduce_failed
+            return await self._fail(self._reduce_failed)
         while not self.interrupted and self._input_error is None:
             self._wake.clear()
             if self._stop is None:
@@ -236,11 +236,17 @@ class JobRun:
             try:
                 await self._advance()
             except ReduceFailedError as error:
-                return Ending(Reason.REDUCE_FAILED, str(error))
+                return await self._fail(Ending(Reason.REDUCE_FAILED, str(error)))
             if self._chunks_settled() and self._step is not None and self._step.done:
                 return None
             await self._sleep()
         return None
+
+    async def _fail(self, failed: Ending) -> Ending:
+        """There will be no output: chunks that are still open are given up before more is spent on them."""
+        if not self._chunks_settled():
+            await self._give_up(failed)
+        return failed
 
     def _chunks_settled(self) -> bool:
         """Whether every chunk that will ever be planned has its outcome."""

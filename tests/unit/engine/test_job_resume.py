@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 
+import msgspec
 import pytest
 from engine_jobs import bench, endpoint, finish, frames_of, lines, make_item, make_job, until, values
 from fake_worker import prompt_of, result, succeed, texts_of
@@ -16,7 +17,7 @@ from fanout.planning.frames import Finished, Items
 TEXTS = [f"text {i}" for i in range(60)]
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for the process's end."""
 
 
@@ -27,7 +28,7 @@ async def slowly(message):
 
 async def run_until(folder, job, frames, condition, answer=slowly, **options):
     """Run a job until `condition(run, worker)` holds, then kill the engine. Gives what the worker was asked."""
-    with contextlib.suppress(Killed, ExceptionGroup):
+    with contextlib.suppress(KilledError, ExceptionGroup):
         async with bench(folder) as b, b.worker(answer=answer, **options) as worker:
             run = await b.submit(job, frames)
             running = asyncio.create_task(finish(run))
@@ -36,7 +37,7 @@ async def run_until(folder, job, frames, condition, answer=slowly, **options):
             finally:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
-            raise Killed
+            raise KilledError
     return worker.asked
 
 
@@ -100,17 +101,8 @@ async def test_tasks_that_waited_for_company_in_a_batch_get_it(tmp_path):
 
 async def test_a_large_item_is_planned_on_from_the_chunk_it_had_come_to(tmp_path):
     def part(first, last, *, more):
-        item = make_item(0, "document")
-        chunks = []
-        for i in range(first, last):
-            (chunk,) = make_item(i, f"part {i}").chunks
-            chunks.append(type(chunk)(index=i, title="", text=chunk.text, tokens=1, requests=chunk.requests))
-        item.__class__
-        return Items(
-            items=[
-                type(item)(**{f: getattr(item, f) for f in item.__struct_fields__} | {"chunks": chunks, "more": more})
-            ]
-        )
+        chunks = [msgspec.structs.replace(make_item(i, f"part {i}").chunks[0], index=i) for i in range(first, last)]
+        return Items(items=[msgspec.structs.replace(make_item(0, "document"), chunks=chunks, more=more)])
 
     async def whole():
         yield part(0, 3, more=True)
@@ -211,10 +203,8 @@ async def test_the_figures_of_both_runs_add_up(tmp_path):
     assert run.progress.calls["input_tokens"] == 10 * len(TEXTS)
     assert sum(line["usage"]["inputTokens"] for line in lines(run)) == 10 * len(TEXTS)
     in_flight = len(before) + len(worker.asked) - len(TEXTS) - 10
-    assert in_flight >= 1
-    assert run.progress.calls["estimated_tokens"] == sum(
-        len(prompt_of(message)) for message in before if counted(before, worker.asked)[prompt_of(message)] > 1
-    ) - sum(len(text) for text in {f"text {i}" for i in range(0, 60, 6)} if counted(before)[text] == 2)
+    assert 1 <= in_flight <= 4
+    assert 6 * in_flight <= run.progress.calls["estimated_tokens"] <= 7 * in_flight  # nobody told what they cost
 
 
 async def test_first_is_resumed_with_what_was_given_up(tmp_path):
@@ -233,7 +223,7 @@ async def test_first_is_resumed_with_what_was_given_up(tmp_path):
             await until(lambda: run.progress.settled >= 20)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            raise Killed
+            raise KilledError
     async with bench(tmp_path) as b, b.worker("small", succeed), b.worker("backup", late):
         run = await b.run(job, TEXTS)
     assert run.progress.counts.succeeded == len(TEXTS)
