@@ -69,8 +69,8 @@ def run(frames: InputFrames, output: Output, job: ParseJob) -> Finished:
         _parse_files(frames, output, job, pipeline)
     except UnreadableError as error:
         problem = error.problem
-    except BrokenOffError:
-        pass  # the engine knows why
+    except BrokenOffError:  # the engine knows why, and says so instead
+        problem = Problem(reason="InputFailed", message="the input broke off")
     except MemoryError:
         problem = Problem(
             reason="TooLarge",
