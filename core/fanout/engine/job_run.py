@@ -148,6 +148,8 @@ class JobRun:
                 failed = await self._until_answered()
             finally:
                 await self._stop_planning()
+            if self._input_error is not None:
+                await self._await_calls_out()
             if self.interrupted or self._input_error is not None:
                 await write_results(self.folder, self.reader, self.combine)
                 return self._input_error
@@ -161,9 +163,17 @@ class JobRun:
     async def _stop_planning(self) -> None:
         if self._planning is not None:
             self._planning.cancel()
+            await asyncio.wait([self._planning])  # which, unlike awaiting it, tells its cancellation from our own
             with contextlib.suppress(asyncio.CancelledError):
-                await self._planning
+                self._planning.result()
             self._planning = None
+
+    async def _await_calls_out(self) -> None:
+        """Send nothing more, and take the answers that are due: they are paid for. An interruption ends the wait."""
+        self._dispatcher.remove_job(self.record.job)
+        while not self.interrupted and self._dispatcher.of_job(self.record.job, len(self._lanes)):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await self._aggregator.settle()
 
     async def _enlist(self) -> None:
         job = self.record.job
