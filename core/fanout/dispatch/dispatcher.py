@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from fanout.api.endpoint import ModelEndpointSpec
 from fanout.broker.messages import CallMessage, Cancel, Heartbeat, ResultMessage
 from fanout.broker.outcome import THROTTLED, Outcome
@@ -20,6 +22,7 @@ from fanout.dispatch.queue import JobQueue, LaneQueue, Prepared
 from fanout.dispatch.window import Window
 from fanout.ledger import calls as ledger_calls
 from fanout.ledger.blobs import unpack
+from fanout.ledger.calls import Call
 from fanout.ledger.store import Ledger
 
 log = logging.getLogger(__name__)
@@ -292,22 +295,22 @@ class Dispatcher:
                 for queue in job.lanes:
                     queue.stale = True
             for queue in job.lanes:
-                if queue.stale and len(queue.buffer) <= self.settings.page // 8:
+                few = len(queue.buffer) <= self.settings.page // 8 and queue.size <= self.settings.page_bytes // 8
+                if queue.stale and few:
                     await self._read_on(job, queue, now)
 
     async def _read_on(self, job: JobQueue, queue: LaneQueue, now: float) -> None:
         queue.stale = False
         empty: list[int] = []
-        size = 0
         withdrawals = self._withdrawals
         known = {p.call.call for p in queue.buffer}
         async with self._ledger.read() as connection:
             # Calls that were chosen but whose lease is not committed yet still look ready.
             page = await ledger_calls.ready(connection, job.job, queue.lane.index, now=now, limit=self.settings.page)
             page_is_full = len(page) == self.settings.page
-            page = [c for c in page if c.call not in self.leases and c.call not in known]
-            wanted = [task for call in page for task in call.tasks]
-            requests = await ledger_calls.requests(connection, job.job, wanted)
+            fresh = [c for c in page if c.call not in self.leases and c.call not in known]
+            page, requests = await self._requests(connection, job.job, fresh, queue.size)
+            page_is_full = page_is_full or len(page) < len(fresh)
         if withdrawals != self._withdrawals:  # some of what was read may have been cancelled meanwhile
             queue.stale = True
             self._wake.set()
@@ -322,15 +325,25 @@ class Dispatcher:
                 [requests[t][0] for t in open_tasks],
                 sum(requests[t][1] for t in open_tasks),
             )
-            size += sum(map(len, prepared.requests))
-            if queue.buffer and size > self.settings.page_bytes:
-                page_is_full = True
-                break
             queue.buffer.append(prepared)
         queue.stale = queue.stale or page_is_full
         if empty:
             async with self._ledger.write() as connection:
                 await ledger_calls.cancel(connection, empty)
+
+    async def _requests(
+        self, connection: AsyncConnection, job: int, page: list[Call], size: int
+    ) -> tuple[list[Call], dict[int, tuple[bytes, int]]]:
+        """As many of these calls as there is memory for, and their tasks' requests; `size` bytes are taken already."""
+        requests: dict[int, tuple[bytes, int]] = {}
+        read, step = 0, 8  # few at first: a page of large requests must not be read before it is weighed
+        while read < len(page) and size <= self.settings.page_bytes:
+            wanted = [task for call in page[read : read + step] for task in call.tasks]
+            found = await ledger_calls.requests(connection, job, wanted)
+            requests |= found
+            size += sum(len(request) for request, _weight in found.values())
+            read, step = read + step, 2 * step
+        return page[:read], requests
 
     def _forgive_stall(self, now: float) -> None:
         """Where this loop itself stood still, nobody could be heard: that silence counts against no worker."""

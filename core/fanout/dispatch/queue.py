@@ -28,6 +28,11 @@ class LaneQueue:
     stale: bool = True
     """The ledger may hold calls that the buffer does not."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of requests in the buffer."""
+        return sum(len(request) for prepared in self.buffer for request in prepared.requests)
+
 
 @dataclass
 class JobQueue:

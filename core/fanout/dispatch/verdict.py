@@ -59,6 +59,9 @@ class Verdict:
 
 def judge(call: Call, result: ResultMessage, lane: Lane, still_open: Sequence[int], random: Random) -> Verdict:
     """Decide what becomes of the tasks of `call` that are `still_open`."""
+    if result.outcome == Outcome.SUCCEEDED and len(result.answers) != len(call.tasks):
+        fault = f"the worker gave {len(result.answers)} answers to {len(call.tasks)} tasks"
+        result = msgspec.structs.replace(result, outcome=Outcome.SERVER_ERROR, error=fault)
     counted = result.sent and result.outcome not in THROTTLED
     verdict = Verdict(attempts=call.attempts + counted)
     if result.outcome == Outcome.SUCCEEDED:

@@ -95,9 +95,11 @@ async def next_chunk(connection: AsyncConnection, job: int) -> int:
     return 0 if last is None else last + 1
 
 
-async def chunks_of_item(connection: AsyncConnection, job: int, item: int) -> int:
-    """How many chunks of this item are planned."""
-    return await connection.scalar(select(items.c.chunks).where(items.c.job == job, items.c.item == item)) or 0
+async def item_at(connection: AsyncConnection, job: int, item: int) -> tuple[str, int] | None:
+    """The id of the item at this position, and how many chunks of it are planned."""
+    query = select(items.c.id, items.c.chunks).where(items.c.job == job, items.c.item == item)
+    row = (await connection.execute(query)).first()
+    return None if row is None else (row.id, row.chunks)
 
 
 _CARRY = (

@@ -115,8 +115,11 @@ class Planner:
     async def _resume(self) -> None:
         async with self._ledger.read() as connection:
             self._chunk = await plan.next_chunk(connection, self._record.job)
-            self._skip_chunks = await plan.chunks_of_item(connection, self._record.job, self._record.items)
-            self._current = self._record.items if self._skip_chunks else None
+            begun = await plan.item_at(connection, self._record.job, self._record.items)
+            if begun is not None:
+                self._current, self._skip_chunks = self._record.items, begun[1]
+                if begun[0] == _refused_id(self._current):
+                    self._refused = self._current
             if self._chunk:
                 for task in await plan.uncarried(connection, self._record.job):
                     self._packers[task.branch, task.sample].add(task.task, task.weight)
@@ -193,7 +196,7 @@ class Planner:
                     reason="DuplicateId",
                     message=f'{item.where}: the id "{item.id}" is taken by item {taken[item.id]}: ids must be unique',
                 )
-                self._add_item(rows, item, f"position:{item.position}", problem)
+                self._add_item(rows, item, _refused_id(item.position), problem)
             else:
                 taken[item.id] = item.position
                 self._add_item(rows, item, item.id, item.problem)
@@ -287,6 +290,11 @@ class Planner:
             else:
                 first[digest] = row["task"]
         return sorted(settled)
+
+
+def _refused_id(position: int) -> str:
+    """Stands for an id that another item has; the parser refuses ids that look like it."""
+    return f"position:{position}"
 
 
 def _chain(digest: bytes, item: Item) -> bytes:

@@ -62,7 +62,7 @@ async def test_nothing_planned_yet(ledger):
         await plan.insert_tasks(connection, [])
         await plan.insert_calls(connection, [])
         assert await plan.next_chunk(connection, job) == 0
-        assert await plan.chunks_of_item(connection, job, 0) == 0
+        assert await plan.item_at(connection, job, 0) is None
         assert await plan.uncarried(connection, job) == []
 
 
@@ -89,7 +89,7 @@ async def test_a_large_items_chunks_come_in_several_batches(ledger):
         job = await make_job(connection)
         await plan.insert_items(connection, [item_row(job, 0, chunks=2)])
         await plan.add_item_chunks(connection, job, 0, 3)
-        assert await plan.chunks_of_item(connection, job, 0) == 5
+        assert await plan.item_at(connection, job, 0) == ("id-0", 5)
 
 
 async def test_requests_are_found_by_their_digest(ledger):

@@ -136,6 +136,13 @@ def test_a_poisoned_batch_is_halved_until_the_one_to_blame_is_alone(outcome):
     assert [task for task, _ in alone.settled] == [5]
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_worker_that_gives_too_few_or_too_many_answers_has_failed(count):
+    verdict = decide(make_call([1, 2]), make_result(Outcome.SUCCEEDED, [Answer(value=b"1")] * count), make_lane())
+    assert not verdict.settled
+    assert [(again.tasks, again.why) for again in verdict.again] == [([1, 2], "Retry")]
+
+
 def test_only_open_tasks_are_halved():
     verdict = decide(make_call([1, 2, 3, 4]), make_result(Outcome.TRUNCATED), make_lane(), still_open=[2, 4])
     assert [again.tasks for again in verdict.again] == [[2], [4]]

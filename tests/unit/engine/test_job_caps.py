@@ -2,9 +2,13 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
+from random import Random
 
-from engine_jobs import bench, endpoint, finish, make_job, until, values
+from engine_jobs import CALM, bench, endpoint, finish, make_job, until, values
 from fake_worker import Meter, prompt_of, result
+
+from fanout.ledger import calls
 
 
 async def take_a_while(message):
@@ -64,6 +68,35 @@ async def test_nothing_is_published_that_no_slot_is_free_for(tmp_path):
             assert len(published) == 3
             gate.set()
             await running
+
+
+async def test_large_requests_are_not_read_into_memory_all_at_once(tmp_path, monkeypatch):
+    size, at_most, read = 20_000, 100_000, []
+    requests = calls.requests
+
+    async def spy(*arguments):
+        found = await requests(*arguments)
+        read.append(sum(len(request) for request, _ in found.values()))
+        return found
+
+    monkeypatch.setattr(calls, "requests", spy)
+    texts = [Random(i).randbytes(size).hex() for i in range(60)]  # takes about `size` bytes packed
+    settings = replace(CALM, page_bytes=at_most)
+    async with bench(tmp_path, settings) as b, b.worker() as worker:
+        run = await b.submit(make_job(), texts, {"small": endpoint(2)})
+        held = []
+        worker.answer = lambda message: _spied(b, held, message)
+        await finish(run)
+    assert len(values(run)) == 60
+    stored = max(held)  # packed
+    assert at_most / 2 < stored < at_most + 9 * size
+    assert max(read) < at_most + 9 * size
+    assert sum(read) < 3 * 60 * size, "and not again and again"
+
+
+async def _spied(b, held, message):
+    held.append(sum(lane.size for queue in b.engine.dispatcher.jobs.values() for lane in queue.lanes))
+    return await take_a_while(message)
 
 
 async def test_two_jobs_share_an_endpoint_alike(tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 from collections import Counter
 
 import msgspec
@@ -15,6 +16,9 @@ from fanout.engine.engine import JobChangedError
 from fanout.planning.frames import Finished, Items
 
 TEXTS = [f"text {i}" for i in range(60)]
+# Calls that may be made twice after a crash: as many as were in flight, as many whose answers had just arrived and were not
+# committed, and as many that had taken their slots.
+AT_RISK = 3 * 4
 
 
 class KilledError(Exception):
@@ -54,7 +58,7 @@ async def test_every_result_once_and_only_calls_in_flight_twice(tmp_path, after)
     made = counted(before, worker.asked)
     assert set(made) == set(TEXTS)
     assert max(made.values()) <= 2
-    assert sum(made.values()) <= len(TEXTS) + 4  # the endpoint's concurrency
+    assert sum(made.values()) <= len(TEXTS) + AT_RISK
     assert run.progress.counts.succeeded == len(TEXTS)
     assert run.record.ending.reason == "Succeeded"
 
@@ -68,7 +72,7 @@ async def test_killed_again_and_again(tmp_path):
     async with bench(tmp_path) as b, b.worker() as worker:
         run = await b.run(make_job(), TEXTS)
     assert values(run) == [text.upper() for text in TEXTS]
-    assert sum(counted(*asked, worker.asked).values()) <= len(TEXTS) + 8 * 4
+    assert sum(counted(*asked, worker.asked).values()) <= len(TEXTS) + 8 * AT_RISK
 
 
 async def test_in_the_midst_of_planning(tmp_path):
@@ -82,7 +86,7 @@ async def test_in_the_midst_of_planning(tmp_path):
     async with bench(tmp_path) as b, b.worker() as worker:
         run = await b.run(make_job(), TEXTS)
     assert values(run) == [text.upper() for text in TEXTS]
-    assert sum(counted(before, worker.asked).values()) <= len(TEXTS) + 4
+    assert sum(counted(before, worker.asked).values()) <= len(TEXTS) + AT_RISK
 
 
 async def test_tasks_that_waited_for_company_in_a_batch_get_it(tmp_path):
@@ -121,6 +125,35 @@ async def test_a_large_item_is_planned_on_from_the_chunk_it_had_come_to(tmp_path
     assert values(run) == [f"PART {i}" for i in range(8)]
     assert [line["chunk"] for line in lines(run)] == list(range(8))
     assert sorted(counted(worker.asked)) == ["part 6", "part 7"]
+
+
+async def test_a_large_item_with_a_taken_id_stays_refused(tmp_path):
+    def part(position, first, last, *, more):
+        chunks = [msgspec.structs.replace(make_item(i, f"part {i}").chunks[0], index=i) for i in range(first, last)]
+        item = msgspec.structs.replace(make_item(position, "document"), id="same", chunks=chunks, more=more)
+        return Items(items=[item])
+
+    async def whole(*, stuck=False):
+        yield part(0, 0, 2, more=False)
+        yield part(1, 0, 2, more=True)
+        if stuck:
+            await asyncio.Event().wait()
+        yield part(1, 2, 4, more=True)
+        yield part(1, 4, 6, more=False)
+        yield Items(items=[make_item(2, "last")])
+        yield Finished(items=3)
+
+    cut_off = functools.partial(whole, stuck=True)
+    await run_until(tmp_path, make_job(), cut_off, lambda run, _worker: run.progress.settled == 3)
+    async with bench(tmp_path) as b, b.worker():
+        run = await b.run(make_job(), whole)
+    assert [(line["item"], line["status"]) for line in lines(run)] == [
+        ("same", "Succeeded"),
+        ("same", "Succeeded"),
+        ("position:1", "Failed"),
+        ("2", "Succeeded"),
+    ]
+    assert lines(run)[2]["error"]["reason"] == "DuplicateId"
 
 
 async def test_an_input_that_changed_is_noticed(tmp_path):
@@ -198,12 +231,14 @@ async def test_the_figures_of_both_runs_add_up(tmp_path):
     before = await run_until(tmp_path, make_job(), TEXTS, lambda run, _worker: run.progress.settled > 20, answer)
     async with bench(tmp_path) as b, b.worker(answer=answer) as worker:
         run = await b.run(make_job(), TEXTS)
-    assert run.progress.calls["made"] == len(before) + len(worker.asked)
+    # A call that was about to go out when the engine died may have gone out: it is counted, as the one at risk it is.
+    about_to_go = run.progress.calls["made"] - len(before) - len(worker.asked)
+    assert 0 <= about_to_go <= 4
     assert run.progress.calls["retried"] == 10
     assert run.progress.calls["input_tokens"] == 10 * len(TEXTS)
     assert sum(line["usage"]["inputTokens"] for line in lines(run)) == 10 * len(TEXTS)
-    in_flight = len(before) + len(worker.asked) - len(TEXTS) - 10
-    assert 1 <= in_flight <= 4
+    in_flight = run.progress.calls["made"] - len(TEXTS) - 10
+    assert 1 <= in_flight <= AT_RISK
     assert 6 * in_flight <= run.progress.calls["estimated_tokens"] <= 7 * in_flight  # nobody told what they cost
 
 
