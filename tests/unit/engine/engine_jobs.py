@@ -114,9 +114,9 @@ async def finish(run):
 
 
 @asynccontextmanager
-async def bench(folder, settings=CALM):
-    """An engine at work in `folder`; what was begun there goes on."""
-    ledger = await Ledger.open(folder / "ledger.db")
+async def bench(folder, settings=CALM, where=None):
+    """An engine at work in `folder`, with its ledger there or in a database; what was begun there goes on."""
+    ledger = await Ledger.open(where or folder / "ledger.db")
     try:
         async with Engine.running(ledger, MemoryBroker(), settings=settings, random=Quick(7)) as engine:
             engine.renderer = InProcessRenderer()
