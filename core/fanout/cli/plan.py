@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from fanout.api.manifest import LoadedJob
+from fanout.cli.amounts import duration
 from fanout.cli.console import fail
 from fanout.cli.jobs import Files, Loaded, Overrides, load_checked
-from fanout.cli.progress import duration
 from fanout.engine.estimate import Estimate, estimate_job
 from fanout.engine.lanes import endpoints_of
 from fanout.engine.parse_job import parse_job

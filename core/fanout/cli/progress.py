@@ -1,22 +1,28 @@
-"""Live progress: a table that redraws itself at a terminal, a plain line every few seconds elsewhere."""
+"""Live progress: a block per job that redraws itself at a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from fanout.cli.amounts import duration, short
 from fanout.cli.console import stderr
 from fanout.engine.job_run import JobRun
 from fanout.engine.report import percent, state_of, usage_of
 
 REDRAW_SECONDS = 0.25
 PLAIN_LINE_SECONDS = 5.0
+WIDEST = 100
+# The terminal itself writes ^C where the cursor is, behind the last line: without room for it there, it would begin a new
+# line, and the block be redrawn one line too low.
+ROOM_FOR_CTRL_C = 3
+LINES_OF_A_BLOCK = 4
 
 
 async def show(runs: Sequence[JobRun]) -> None:
@@ -24,7 +30,7 @@ async def show(runs: Sequence[JobRun]) -> None:
     if stderr.is_terminal:
         with Live(console=stderr, auto_refresh=False, transient=True) as live:
             while True:
-                live.update(Group(*(_panel(run) for run in runs)), refresh=True)
+                live.update(_blocks(runs), refresh=True)
                 await asyncio.sleep(REDRAW_SECONDS)
     while True:
         await asyncio.sleep(PLAIN_LINE_SECONDS)
@@ -33,65 +39,68 @@ async def show(runs: Sequence[JobRun]) -> None:
                 stderr.print(plain_line(run), markup=False)
 
 
-def figures(run: JobRun) -> list[tuple[str, str]]:
-    """What there is to say of a running job, as (name, value)."""
-    progress = run.progress
-    p50, _, p99 = progress.percentiles()
-    usage = usage_of(run)
-    shown = [
-        ("done", f"{progress.settled} of {progress.planned}{'' if progress.planning_done else '+'}"),
-        ("failed", str(progress.counts.failed)),
-        ("rate", f"{progress.rate:.1f}/s"),
-        ("p50/p99", f"{p50 / 1000:.2f}/{p99 / 1000:.2f} s"),
-        ("tokens", f"{short(usage.input_tokens)} in {short(usage.output_tokens)} out"),
-    ]
-    if usage.cost is not None:
-        shown.append(("cost", f"{usage.cost} {usage.currency}"))
-    left = progress.planned - progress.settled
-    if progress.rate > 0 and left and progress.planning_done:
-        shown.append(("ETA", duration(left / progress.rate)))
-    limited = run.limited_by()
-    if limited is not None:
-        shown.append(("limited by", limited))
-    return shown
-
-
 def plain_line(run: JobRun) -> str:
     """One line, for logs."""
-    line = f"{run.record.name}: {state_of(run, None)} " + ", ".join(f"{name} {value}" for name, value in figures(run))
-    return line + (f" — {run.progress.last_error}" if run.progress.last_error else "")
+    said = ", ".join([*_pace(run), *_spent(run)])
+    error = f" (last error: {run.progress.last_error})" if run.progress.last_error else ""
+    return f"{run.record.name}: {state_of(run, None)}: {said}{error}"
 
 
-def _panel(run: JobRun) -> Group:
-    head = Table.grid(padding=(0, 1))
-    ending = run.record.ending
-    head.add_row(
-        Text(run.record.name, style="bold"),
-        Text(str(state_of(run, ending)), style="cyan"),
-        ProgressBar(total=100, completed=percent(run, ending), width=40),
-        Text(f"{percent(run, ending)} %"),
-    )
-    parts: list[Table | Text] = [head, Text("  " + "   ".join(f"{name} {value}" for name, value in figures(run)))]
+def _pace(run: JobRun) -> list[str]:
+    progress = run.progress
+    p50, _, p99 = progress.percentiles()
+    failed, left = progress.counts.failed, progress.planned - progress.settled
+    # While planning goes on there will be more than that, nobody knows how much.
+    pace = [f"{progress.settled} of {progress.planned}{'' if progress.planning_done else '+'} done"]
+    if failed:
+        pace.append(f"{failed} failed")
+    pace += [f"rate {progress.rate:.1f}/s", f"p50/p99 {p50 / 1000:.2f}/{p99 / 1000:.2f} s"]
+    if progress.rate > 0 and left and progress.planning_done:
+        pace.append(f"ETA {duration(left / progress.rate)}")
+    return pace
+
+
+def _spent(run: JobRun) -> list[str]:
+    usage, limited = usage_of(run), run.limited_by()
+    spent = [f"tokens {short(usage.input_tokens)} in {short(usage.output_tokens)} out"]
+    if usage.cost is not None:
+        spent.append(f"cost {usage.cost} {usage.currency}")
+    return spent if limited is None else [*spent, f"limited by {limited}"]
+
+
+def _blocks(runs: Sequence[JobRun]) -> RenderableType:
+    """A block for each job; where they do not fit, a line."""
+    whole = len(runs) * LINES_OF_A_BLOCK < stderr.height
+    return Group(*(line for run in runs for line in (_block(run) if whole else [_head(run)])))
+
+
+def _block(run: JobRun) -> list[RenderableType]:
+    if run.record.ending is not None:
+        return [_head(run)]
+    lines = [_line(*_pace(run)), _line(*_spent(run))]
     if run.progress.last_error:
-        parts.append(
-            Text(f"  last error: {run.progress.last_error[:200]}", style="yellow", overflow="ellipsis", no_wrap=True)
-        )
-    return Group(*parts)
+        lines.append(_line(f"last error: {run.progress.last_error}", style="yellow"))
+    return [_head(run), *lines]
 
 
-def short(count: int) -> str:
-    """A count in three digits: 950, 12.3k, 4.56M."""
-    if count < 1000:
-        return str(count)
-    size, unit = (count / 1e3, "k") if count < 1e6 else (count / 1e6, "M")
-    return f"{size:.{2 if size < 10 else 1 if size < 100 else 0}f}{unit}"
+def _head(run: JobRun) -> Table:
+    ending, done = run.record.ending, percent(run, run.record.ending)
+    head = Table.grid(padding=(0, 1), expand=True)
+    head.width = _width()
+    head.add_column(no_wrap=True, overflow="ellipsis", max_width=_width() // 2)
+    head.add_column(no_wrap=True)
+    head.add_column(ratio=1)
+    head.add_column(no_wrap=True, justify="right")
+    bar = ProgressBar(total=100, completed=done)
+    head.add_row(Text(run.record.name, "bold"), Text(str(state_of(run, ending)), "cyan"), bar, Text(f"{done:>3} %"))
+    return head
 
 
-def duration(seconds: float) -> str:
-    """Seconds for people: 42 s, 3 min 20 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+def _line(*said: str, style: str = "") -> Text:
+    line = Text("  " + "   ".join(" ".join(each.split()) for each in said), style, overflow="ellipsis", no_wrap=True)
+    line.truncate(_width(), overflow="ellipsis")
+    return line
+
+
+def _width() -> int:
+    return max(20, min(stderr.width - ROOM_FOR_CTRL_C, WIDEST))

@@ -18,7 +18,7 @@ from fanout.cli.console import FAILED, INTERRUPTED, OK, PARTIAL, USAGE, fail, st
 from fanout.cli.jobs import Files, Loaded, Overrides, load_checked
 from fanout.cli.summary import tell
 from fanout.engine.engine import JobChangedError, TemplateFailedError
-from fanout.engine.local import LocalJob, LocalResult, LocalRun
+from fanout.engine.local import INTERRUPT_GRACE_SECONDS, LocalJob, LocalResult, LocalRun
 from fanout.engine.report import state_of
 from fanout.ledger.store import LedgerInUseError, LedgerVersionError
 from fanout.planning.source import SourceError
@@ -83,8 +83,11 @@ async def _run(jobs: list[LocalJob], loaded: Loaded, out: Path, *, retry_failed:
 
 
 def _interrupt(local: LocalRun) -> None:
-    stderr.print("stopping: waiting for the calls that are out (Ctrl-C again: do not wait)")
-    local.interrupt()
+    if local.interrupt():
+        seconds = f"{INTERRUPT_GRACE_SECONDS:g} s"
+        stderr.print(f"stopping: waiting up to {seconds} for the calls that are out (Ctrl-C: do not wait)")
+    else:
+        stderr.print("stopping at once: the calls that are out will be made again")
 
 
 def _only(group: BaseExceptionGroup[Any]) -> BaseException:

@@ -34,7 +34,7 @@ def tell(result: LocalResult) -> None:
             markup=False,
             style="red",
         )
-    for name, value in [*_figures(report), ("files", ", ".join(_files(result)))]:
+    for name, value in [*_figures(report), ("files", f"{', '.join(_files(report))} in {run.folder}")]:
         stderr.print(f"  {name:<9} {value}", markup=False)
     if (advice := _advice(result)) is not None:
         stderr.print(f"  {advice}", markup=False)
@@ -60,15 +60,11 @@ def _figures(report: dict[str, Any]) -> list[tuple[str, str]]:
     return figures
 
 
-def _files(result: LocalResult) -> list[str]:
+def _files(report: dict[str, Any]) -> list[str]:
     """What there is to read; failures only where there are some."""
-    report = result.report
-    names = ["results.jsonl"]
-    if report["chunks"]["failed"]:
-        names.append("failures.jsonl")
-    if "result" in report:
-        names.append(report["result"]["uri"])
-    return [str(result.run.folder / name) for name in (*names, "report.json")]
+    failures = ["failures.jsonl"] if report["chunks"]["failed"] else []
+    output = [report["result"]["uri"]] if "result" in report else []
+    return ["results.jsonl", *failures, *output, "report.json"]
 
 
 def _advice(result: LocalResult) -> str | None:

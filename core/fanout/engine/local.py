@@ -76,11 +76,12 @@ class LocalRun:
         self._hurried = asyncio.Event()
         self._engine: Engine | None = None
 
-    def interrupt(self) -> None:
-        """Send nothing more and wait for the answers that are due; called again, do not wait."""
+    def interrupt(self) -> bool:
+        """Send nothing more and wait for the answers that are due; called again, do not wait. Returns whether it waits."""
         if self._interrupted.is_set():
             self._hurried.set()
         self._interrupted.set()
+        return not self._hurried.is_set()
 
     async def execute(self, started: Callable[[], None] = lambda: None) -> list[LocalResult]:
         """Run all jobs to their ends. Raises LedgerInUseError, JobChangedError and SourceError before anything is sent."""
