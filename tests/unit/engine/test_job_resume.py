@@ -234,12 +234,12 @@ async def test_the_figures_of_both_runs_add_up(tmp_path):
     # A call that was about to go out when the engine died may have gone out: it is counted, as the one at risk it is.
     about_to_go = run.progress.calls["made"] - len(before) - len(worker.asked)
     assert 0 <= about_to_go <= 4
-    assert run.progress.calls["retried"] == 10
+    assert 10 - AT_RISK <= run.progress.calls["retried"] <= 10  # a failure that was not committed is not known
     assert run.progress.calls["input_tokens"] == 10 * len(TEXTS)
     assert sum(line["usage"]["inputTokens"] for line in lines(run)) == 10 * len(TEXTS)
-    in_flight = run.progress.calls["made"] - len(TEXTS) - 10
-    assert 1 <= in_flight <= AT_RISK
-    assert 6 * in_flight <= run.progress.calls["estimated_tokens"] <= 7 * in_flight  # nobody told what they cost
+    lost = run.progress.calls["made"] - len(TEXTS) - run.progress.calls["retried"]
+    assert 0 <= lost <= AT_RISK
+    assert 6 * lost <= run.progress.calls["estimated_tokens"] <= 7 * lost  # nobody told what they cost
 
 
 async def test_first_is_resumed_with_what_was_given_up(tmp_path):
