@@ -54,6 +54,8 @@ def _tell(entry: LoadedJob, loaded: Loaded, found: Estimate, seconds_per_call: f
         f"[bold]{entry.job.name}[/bold]: {found.chunks} chunks"
         + (f", {found.failed} of them can't be planned" if found.failed else "")
     )
+    for reason, (count, message) in found.problems.items():
+        console.print(f"  {count} × {reason}{'' if count == 1 else ', first'}: {message}", markup=False, style="red")
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for name in ("", "calls", "tasks", "tokens in", "out at most", "cost at most"):
         table.add_column(name, justify="left" if not name else "right")

@@ -28,9 +28,9 @@ def tell(result: LocalResult) -> None:
     for failures in report.get("failures", []):
         example = failures["example"]
         where = f"item {example['item']}, chunk {example['chunk']}"
-        first = "" if failures["count"] == 1 else "first "
+        first = "" if failures["count"] == 1 else ", first"
         stderr.print(
-            f"  {failures['count']} × {failures['reason']}: {first}{where}: {example['message']}",
+            f"  {failures['count']} × {failures['reason']}{first}: {where}: {example['message']}",
             markup=False,
             style="red",
         )

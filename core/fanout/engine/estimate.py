@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,7 +17,9 @@ from fanout.dispatch.lane import Lane
 from fanout.engine.lanes import build_lanes, endpoints_of, synthesis
 from fanout.ledger import calls, jobs
 from fanout.ledger.blobs import unpack
+from fanout.ledger.schema import Settled
 from fanout.ledger.schema import calls as calls_table
+from fanout.ledger.schema import chunks as chunks_table
 from fanout.ledger.schema import tasks as tasks_table
 from fanout.ledger.settle import Task
 from fanout.ledger.store import Ledger
@@ -56,6 +59,8 @@ class Estimate:
 
     chunks: int = 0
     failed: int = 0
+    problems: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Of the chunks that failed, by reason: how many, and the first one's message."""
     deduplicated: int = 0
     lanes: list[LaneEstimate] = field(default_factory=list)
     currency: str | None = None
@@ -85,6 +90,7 @@ async def estimate_job(
         await Planner(ledger, record, job.spec, _settle_nothing).plan(frames, count)
         lanes = build_lanes(job.spec, systems, "")
         async with ledger.read() as connection:
+            found.problems = await _problems(connection, record.job) if found.failed else {}
             for branch, lane in zip(job.spec.map.branches, lanes, strict=False):
                 found.lanes.append(await _lane(connection, record.job, branch.name, lane, endpoints))
     finally:
@@ -94,6 +100,16 @@ async def estimate_job(
     if all(pricing):
         found.currency = next(p.currency for p in pricing if p is not None)
     return found
+
+
+async def _problems(connection: AsyncConnection, job: int) -> dict[str, tuple[int, str]]:
+    problems: dict[str, tuple[int, str]] = {}
+    failed = select(chunks_table.c.error).where(chunks_table.c.job == job, chunks_table.c.state == Settled.FAILED)
+    async for (text,) in await connection.stream(failed.order_by(chunks_table.c.chunk)):
+        error = json.loads(text)
+        count, message = problems.get(error["reason"], (0, error["message"]))
+        problems[error["reason"]] = count + 1, message
+    return problems
 
 
 async def _lane(
