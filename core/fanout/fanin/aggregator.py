@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 # Results that come together are committed together: a batch closes when none has come for QUIET_SECONDS, at the latest after
 # LONGEST_GATHER_SECONDS. The next calls, for the slots that these results have freed, go first: they want the ledger right now.
 QUIET_SECONDS = 0.005
-LONGEST_GATHER_SECONDS = 0.05
+LONGEST_GATHER_SECONDS = 0.02
 PREFETCH = 2000  # results unacknowledged: what one batch may hold
 COUNTED_CALLS = ("made", "retried", "rate_limited", "failed_over")
 
