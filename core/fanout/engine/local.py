@@ -74,7 +74,6 @@ class LocalRun:
         self._retry_failed = retry_failed
         self._interrupted = asyncio.Event()
         self._hurried = asyncio.Event()
-        self._engine: Engine | None = None
 
     def interrupt(self) -> bool:
         """Send nothing more and wait for the answers that are due; called again, do not wait. Returns whether it waits."""
@@ -93,7 +92,6 @@ class LocalRun:
             stack.push_async_callback(ledger.close)
             broker = MemoryBroker()
             engine = await stack.enter_async_context(Engine.running(ledger, broker))
-            self._engine = engine
             # What is planned does not need its input any more.
             self._check_inputs([local for local in self._jobs if not await engine.has_planned(local.job)])
             for local in self._jobs:
