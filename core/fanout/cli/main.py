@@ -36,7 +36,8 @@ def main() -> None:
 
     # The command that is asked for is the only one to be loaded: `fanout crds` has no use for an HTTP client.
     asked = sys.argv[1:2]
-    for name in asked if set(asked) & set(COMMANDS) else COMMANDS:
+    alone = set(asked) & {*COMMANDS, "--version"}
+    for name in [name for name in COMMANDS if name in asked or not alone]:
         app.command(name)(getattr(importlib.import_module(f"fanout.cli.{name}"), name))
     app()
 

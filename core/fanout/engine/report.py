@@ -121,8 +121,10 @@ def conditions(run: JobRun, ending: Ending | None) -> list[Condition]:
             {"type": kind, "status": status, "reason": reason, "message": message[:2048], "lastTransitionTime": now}
         )
 
-    said = f"{run.progress.planned} chunks"
-    found = [condition("Planned", planned, Reason.PLANNED if planned else Reason.PLANNING, said)]
+    # A job can end before all of its input is planned: then by what ended it.
+    unplanned = Reason.PLANNING if ending is None else ending.reason
+    said = f"{run.progress.planned} chunks{'' if planned else ' so far'}"
+    found = [condition("Planned", planned, Reason.PLANNED if planned else unplanned, said)]
     if ending is None:
         return found + [condition(k, False, Reason.NOT_FINISHED, "") for k in ("Complete", "Failed", "Finished")]
     complete = ending.reason in COMPLETE
