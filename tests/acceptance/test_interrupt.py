@@ -104,6 +104,7 @@ def test_ctrl_c_twice_does_not_wait(tmp_path: Path) -> None:
         until(lambda: server.calls > 0, "the first call")
         run.sendcontrol("c")
         run.expect("stopping: waiting")
+        time.sleep(0.3)  # nobody presses keys faster
         began = time.monotonic()
         run.sendcontrol("c")
         run.expect("stopping at once")
@@ -137,6 +138,8 @@ def test_sigterm_is_as_good(tmp_path: Path) -> None:
         write(tmp_path, server, 60)
         process = start("run", "job.yaml", "-o", "out", cwd=tmp_path)
         until(lambda: server.calls > 10, "some calls")
+        # Twice at once, as timeout(1) does it, is once.
+        process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
         ended = finish(process)
         assert ended.code == INTERRUPTED

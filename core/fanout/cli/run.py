@@ -23,6 +23,7 @@ from fanout.engine.report import state_of
 from fanout.ledger.store import LedgerInUseError, LedgerVersionError
 from fanout.planning.source import SourceError
 
+SAME_SIGNAL_SECONDS = 0.1
 EXIT_CODES = {State.COMPLETE: OK, State.PARTIAL: PARTIAL, State.FAILED: FAILED}
 Output = Annotated[
     Path | None,
@@ -68,8 +69,9 @@ def run(files: Files, output: Output = None, overrides: Overrides = None, retry_
 async def _run(jobs: list[LocalJob], loaded: Loaded, out: Path, *, retry_failed: bool) -> list[LocalResult]:
     local = LocalRun(jobs, loaded.endpoints, loaded.credentials, out, retry_failed=retry_failed)
     loop = asyncio.get_running_loop()
+    stop = _Stop(local)
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _interrupt, local)
+        loop.add_signal_handler(number, stop)
     shown: list[asyncio.Task[None]] = []
     try:
         return await local.execute(started=lambda: shown.append(asyncio.create_task(progress.show(local.runs))))
@@ -82,12 +84,26 @@ async def _run(jobs: list[LocalJob], loaded: Loaded, out: Path, *, retry_failed:
                 await task
 
 
-def _interrupt(local: LocalRun) -> None:
-    if local.interrupt():
-        seconds = f"{INTERRUPT_GRACE_SECONDS:g} s"
-        stderr.print(f"stopping: waiting up to {seconds} for the calls that are out (Ctrl-C: do not wait)")
-    else:
-        stderr.print("stopping at once: the calls that are out will be made again")
+class _Stop:
+    """What a signal does: the first stops the run, another one does not even wait.
+
+    What comes at once after one is the same: timeout(1) signals the command, and then its group.
+    """
+
+    def __init__(self, local: LocalRun) -> None:
+        self._local = local
+        self._came: float | None = None
+
+    def __call__(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._came is not None and now - self._came < SAME_SIGNAL_SECONDS:
+            return
+        self._came = now
+        if self._local.interrupt():
+            seconds = f"{INTERRUPT_GRACE_SECONDS:g} s"
+            stderr.print(f"stopping: waiting up to {seconds} for the calls that are out (Ctrl-C: do not wait)")
+        else:
+            stderr.print("stopping at once: the calls that are out will be made again")
 
 
 def _only(group: BaseExceptionGroup[Any]) -> BaseException:

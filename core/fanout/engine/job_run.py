@@ -120,9 +120,10 @@ class JobRun:
 
     def limited_by(self) -> str | None:
         """What holds the job back now."""
-        if not self.progress.planning_done and self.progress.states[Settled.OPEN] == 0:
-            return "Planning"
-        return self._dispatcher.limited_by(self.record.job)
+        limited = self._dispatcher.limited_by(self.record.job)
+        # All that is planned is out, and there are slots for more.
+        planning = not self.progress.planning_done and self._stop is None and not self.interrupted
+        return "Planning" if limited is None and planning else limited
 
     def stop_planning(self) -> None:
         """Plan no further; what is planned stays."""
