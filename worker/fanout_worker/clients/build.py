@@ -7,7 +7,6 @@ from fanout.api.simulated import Simulated
 from fanout_worker.clients.base import ModelClient
 from fanout_worker.clients.credential import Credential
 from fanout_worker.clients.openai import OpenAIClient
-from fanout_worker.clients.simulated import SimulatedClient
 
 
 def build_client(spec: ModelEndpointSpec, credential: Credential | None = None) -> ModelClient:
@@ -16,6 +15,8 @@ def build_client(spec: ModelEndpointSpec, credential: Credential | None = None) 
     `credential` is where `auth` is set: see `environment_credential`. Raises ValueError for a spec that cannot work.
     """
     if spec.api == Api.SIMULATED:
+        from fanout_worker.clients.simulated import SimulatedClient  # noqa: PLC0415 - real endpoints need not load it
+
         return SimulatedClient(spec.simulated or Simulated())
     if spec.url is None:
         raise ValueError("an endpoint with api: OpenAI needs url, such as https://api.example/v1")
