@@ -80,8 +80,11 @@ async def test_a_deadline_in_the_midst_of_planning(tmp_path):
     job = make_job(completion={"deadlineSeconds": 60})
     async with bench(tmp_path) as b, b.worker():
         run = await b.submit(job, frames_of([f"a{i}" for i in range(30)], between=stuck))
-        run.record.created_at -= 59.8
-        await finish(run)
+        running = asyncio.create_task(finish(run))
+        await until(lambda: run.progress.counts.succeeded == 10)
+        run.progress.began -= 60
+        run._wake.set()  # its own timer would ring in a minute
+        await running
         counts = await conserved(b, run)
     assert (counts.planned, counts.succeeded) == (10, 10)
     assert run.record.ending.reason == "DeadlineExceeded"
