@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from fanout.ledger import schema
+from fanout.ledger.statistics import give_statistics
 
 WRITES = "fanout_writes"  # execution option of transactions that write
 OPENING = 0x66616E6F7574  # advisory lock of those that open a PostgreSQL ledger: "fanout"
@@ -115,6 +116,8 @@ class Ledger:
 async def _raise_epoch(connection: AsyncConnection) -> int:
     row = (await connection.execute(select(schema.ledger).with_for_update())).first()
     if row is None:
+        if connection.dialect.name == "sqlite":
+            await give_statistics(connection)
         await connection.execute(schema.ledger.insert().values(id=1, schema_version=schema.SCHEMA_VERSION, epoch=1))
         return 1
     if row.schema_version != schema.SCHEMA_VERSION:
