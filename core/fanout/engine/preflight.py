@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import jsonschema_rs
-import re2
 
 from fanout.api.base import Fault
 from fanout.api.branch import Branch
@@ -13,6 +12,7 @@ from fanout.api.endpoint import ModelEndpointSpec
 from fanout.api.job import FanOutJobSpec
 from fanout.api.spelling import closest
 from fanout.engine.lanes import endpoints_of, synthesis
+from fanout.planning.sandbox.split.pattern import PatternError, PatternSplit
 from fanout.planning.sandbox.template.check import check_template
 from fanout.planning.sandbox.template.roots import Place, roots_of
 
@@ -26,11 +26,6 @@ def faults(spec: FanOutJobSpec, endpoints: Mapping[str, ModelEndpointSpec]) -> l
         *_template_faults(spec),
         *_schema_faults(spec),
     ]
-
-
-def missing_endpoints(spec: FanOutJobSpec, endpoints: Mapping[str, ModelEndpointSpec]) -> list[str]:
-    """Names of endpoints that the job asks for and nobody defines."""
-    return [name for name in endpoints_of(spec) if name not in endpoints]
 
 
 def _endpoint_lists(spec: FanOutJobSpec) -> Iterator[tuple[str, list[str]]]:
@@ -66,15 +61,11 @@ def _currency_faults(spec: FanOutJobSpec, endpoints: Mapping[str, ModelEndpointS
 def _pattern_faults(spec: FanOutJobSpec) -> Iterator[Fault]:
     if spec.split.pattern is None:
         return
-    options = re2.Options()
-    options.log_errors = False
     try:
-        re2.compile(spec.split.pattern, options)  # type: ignore[no-untyped-call]
-    except re2.error as error:
-        reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
-        yield Fault(
-            "spec.split.pattern", f"is no RE2 expression: {reason} (RE2 has no look-around and no backreferences)"
-        )
+        PatternSplit(spec.split.pattern)  # as the parser will compile it, memory limit and all
+    except PatternError as error:
+        reason = str(error).removeprefix("split.pattern ")
+        yield Fault("spec.split.pattern", f"{reason} (RE2 has no look-around and no backreferences)")
 
 
 def _template_faults(spec: FanOutJobSpec) -> Iterator[Fault]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ddsketch import DDSketch
 
 from fanout.engine.completion import Counts, Elapsed
+from fanout.fanin.accounting import Charge
 from fanout.fanin.aggregator import Batch, count_call
 from fanout.ledger import results, settle
 from fanout.ledger.jobs import JobRecord
@@ -48,7 +49,7 @@ class Progress:
             for row in await results.call_totals(connection, record.job):
                 counted = count_call(sent=row.sent, why=row.why, outcome=row.outcome or "")
                 progress.calls.update({name: each * row.calls for name, each in counted.items()})
-                for name in ("input_tokens", "cached_input_tokens", "output_tokens", "estimated_tokens", "cost"):
+                for name in Charge.__dataclass_fields__:
                     progress.calls[name] += int(getattr(row, name) or 0)
             progress.deduplicated = await results.deduplicated(connection, record.job)
         progress.planned = progress.states.total()

@@ -24,6 +24,7 @@ from fanout.engine.completion import COMPLETE
 from fanout.engine.job_run import JobRun
 from fanout.engine.progress import PERCENTS
 from fanout.fanin.accounting import money
+from fanout.fanin.aggregator import COUNTED_CALLS
 from fanout.ledger import results
 from fanout.ledger.jobs import Ending
 from fanout.ledger.schema import Settled
@@ -68,7 +69,7 @@ async def status_of(run: JobRun, ledger: Ledger, ending: Ending | None) -> FanOu
         progress_percent=percent(run, ending),
         latency=Latencies(p50_milliseconds=latency[0], p95_milliseconds=latency[1], p99_milliseconds=latency[2]),
         calls=CallCounts(
-            **{name: progress.calls[name] for name in ("made", "retried", "rate_limited", "failed_over")},
+            **{name: progress.calls[name] for name in COUNTED_CALLS},
             deduplicated=progress.deduplicated,
             dropped=dropped,
         ),

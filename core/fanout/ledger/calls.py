@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fanout.ledger.plan import LOOKUP
+from fanout.ledger.lookup import some_at_a_time
 from fanout.ledger.schema import CallState, Settled, calls, tasks
 
 _IDS = msgspec.msgpack.Decoder(list[int])
@@ -80,8 +80,8 @@ async def leased(connection: AsyncConnection, job: int) -> list[Call]:
 async def get(connection: AsyncConnection, ids: Sequence[int]) -> dict[int, Call]:
     """These calls, by id."""
     found: dict[int, Call] = {}
-    for start in range(0, len(ids), LOOKUP):
-        query = select(*_COLUMNS).where(calls.c.call.in_(ids[start : start + LOOKUP]))
+    for some in some_at_a_time(ids):
+        query = select(*_COLUMNS).where(calls.c.call.in_(some))
         found.update((row.call, _call(row)) for row in await connection.execute(query))
     return found
 
@@ -89,9 +89,9 @@ async def get(connection: AsyncConnection, ids: Sequence[int]) -> dict[int, Call
 async def requests(connection: AsyncConnection, job: int, ids: Sequence[int]) -> dict[int, tuple[bytes, int]]:
     """Packed requests and weights of these tasks; tasks that are settled are left out."""
     found: dict[int, tuple[bytes, int]] = {}
-    for start in range(0, len(ids), LOOKUP):
+    for some in some_at_a_time(ids):
         query = select(tasks.c.task, tasks.c.request, tasks.c.weight).where(
-            tasks.c.job == job, tasks.c.task.in_(ids[start : start + LOOKUP]), tasks.c.state == Settled.OPEN
+            tasks.c.job == job, tasks.c.task.in_(some), tasks.c.state == Settled.OPEN
         )
         found.update((row.task, (row.request, row.weight)) for row in await connection.execute(query))
     return found
@@ -209,10 +209,10 @@ async def set_lost(connection: AsyncConnection, lost: Sequence[tuple[int, int]])
 
 async def cancel(connection: AsyncConnection, ids: Sequence[int]) -> None:
     """Give up these calls."""
-    for start in range(0, len(ids), LOOKUP):
-        some = calls.c.call.in_(ids[start : start + LOOKUP])
+    for some in some_at_a_time(ids):
+        named = calls.c.call.in_(some)
         live = calls.c.state.in_((CallState.READY, CallState.LEASED))
-        await connection.execute(update(calls).where(some, live).values(state=CallState.CANCELLED))
+        await connection.execute(update(calls).where(named, live).values(state=CallState.CANCELLED))
 
 
 async def cancel_all(connection: AsyncConnection, job: int, *, below_lane: int) -> list[tuple[int, str | None]]:

@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fanout.ledger.lookup import some_at_a_time
 from fanout.ledger.schema import CallState, Settled, Stage, calls, chunks, items, tasks
-
-# SQLite binds 32,766 values a statement and PostgreSQL's driver as many; far fewer keep each statement quick.
-LOOKUP = 500
 
 
 class PlannedCall(NamedTuple):
@@ -62,8 +60,8 @@ async def insert_calls(connection: AsyncConnection, planned: Iterable[PlannedCal
 async def taken_ids(connection: AsyncConnection, job: int, ids: Sequence[str]) -> dict[str, int]:
     """Which of these item ids the job has already, with the item's position."""
     found: dict[str, int] = {}
-    for start in range(0, len(ids), LOOKUP):
-        query = select(items.c.id, items.c.item).where(items.c.job == job, items.c.id.in_(ids[start : start + LOOKUP]))
+    for some in some_at_a_time(ids):
+        query = select(items.c.id, items.c.item).where(items.c.job == job, items.c.id.in_(some))
         found.update((row.id, row.item) for row in await connection.execute(query))
     return found
 
@@ -76,10 +74,10 @@ async def tasks_by_digest(
     Those that were given up have no answer to share.
     """
     found: dict[bytes, tuple[int, bool]] = {}
-    for start in range(0, len(digests), LOOKUP):
+    for some in some_at_a_time(digests):
         query = select(tasks.c.digest, tasks.c.task, tasks.c.state).where(
             tasks.c.job == job,
-            tasks.c.digest.in_(digests[start : start + LOOKUP]),
+            tasks.c.digest.in_(some),
             tasks.c.same_as.is_(None),
             tasks.c.state != Settled.SKIPPED,
         )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fanout.ledger.plan import LOOKUP
+from fanout.ledger.lookup import some_at_a_time
 from fanout.ledger.schema import Settled, Stage, chunks, tasks
 
 
@@ -58,8 +58,8 @@ _SHARED = [tasks.c[name] for name in ("value", "error", "call", "endpoint", "lat
 async def get(connection: AsyncConnection, job: int, ids: Sequence[int]) -> dict[int, Task]:
     """These tasks, by id."""
     found: dict[int, Task] = {}
-    for start in range(0, len(ids), LOOKUP):
-        query = select(*_TASK).where(tasks.c.job == job, tasks.c.task.in_(ids[start : start + LOOKUP]))
+    for some in some_at_a_time(ids):
+        query = select(*_TASK).where(tasks.c.job == job, tasks.c.task.in_(some))
         found.update((row.task, Task(*row)) for row in await connection.execute(query))
     return found
 
@@ -75,8 +75,7 @@ async def share(connection: AsyncConnection, job: int, leaders: Sequence[int]) -
     """Give the outcome of these settled tasks to the open tasks that share their request. Returns those, as settled."""
     shared: list[Task] = []
     outcomes: list[TaskOutcome] = []
-    for start in range(0, len(leaders), LOOKUP):
-        some = leaders[start : start + LOOKUP]
+    for some in some_at_a_time(leaders):
         followers = (
             await connection.execute(
                 select(*_TASK, tasks.c.same_as).where(
@@ -100,25 +99,14 @@ async def share(connection: AsyncConnection, job: int, leaders: Sequence[int]) -
 async def of_units(connection: AsyncConnection, job: int, stage: Stage, units: Sequence[int]) -> dict[int, list[Task]]:
     """All tasks of these chunks or nodes, by unit, in the order of branches and samples."""
     found: dict[int, list[Task]] = {}
-    for start in range(0, len(units), LOOKUP):
+    for some in some_at_a_time(units):
         query = (
             select(*_TASK)
-            .where(tasks.c.job == job, tasks.c.stage == stage, tasks.c.unit.in_(units[start : start + LOOKUP]))
+            .where(tasks.c.job == job, tasks.c.stage == stage, tasks.c.unit.in_(some))
             .order_by(tasks.c.unit, tasks.c.branch, tasks.c.sample)
         )
         for row in await connection.execute(query):
             found.setdefault(row.unit, []).append(Task(*row))
-    return found
-
-
-async def values(connection: AsyncConnection, job: int, ids: Sequence[int]) -> dict[int, bytes | None]:
-    """Packed values of these tasks."""
-    found: dict[int, bytes | None] = {}
-    for start in range(0, len(ids), LOOKUP):
-        query = select(tasks.c.task, tasks.c.value).where(
-            tasks.c.job == job, tasks.c.task.in_(ids[start : start + LOOKUP])
-        )
-        found.update((row.task, row.value) for row in await connection.execute(query))
     return found
 
 
@@ -158,9 +146,9 @@ async def chunk_states(connection: AsyncConnection, job: int) -> dict[Settled, i
 async def open_chunks(connection: AsyncConnection, job: int, ids: Sequence[int]) -> set[int]:
     """Which of these chunks are open."""
     found: set[int] = set()
-    for start in range(0, len(ids), LOOKUP):
+    for some in some_at_a_time(ids):
         query = select(chunks.c.chunk).where(
-            chunks.c.job == job, chunks.c.chunk.in_(ids[start : start + LOOKUP]), chunks.c.state == Settled.OPEN
+            chunks.c.job == job, chunks.c.chunk.in_(some), chunks.c.state == Settled.OPEN
         )
         found.update((await connection.execute(query)).scalars())
     return found
@@ -169,9 +157,9 @@ async def open_chunks(connection: AsyncConnection, job: int, ids: Sequence[int])
 async def awaited(connection: AsyncConnection, job: int, ids: Sequence[int]) -> set[int]:
     """Which of these tasks other open tasks wait for, because they share the request."""
     found: set[int] = set()
-    for start in range(0, len(ids), LOOKUP):
+    for some in some_at_a_time(ids):
         query = select(tasks.c.same_as).where(
-            tasks.c.job == job, tasks.c.same_as.in_(ids[start : start + LOOKUP]), tasks.c.state == Settled.OPEN
+            tasks.c.job == job, tasks.c.same_as.in_(some), tasks.c.state == Settled.OPEN
         )
         found.update((await connection.execute(query)).scalars())
     return found

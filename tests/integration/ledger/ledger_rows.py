@@ -1,9 +1,11 @@
 """Rows for the tests of the ledger: a job with chunks, tasks and calls, made in one line each."""
 
+from sqlalchemy import select
+
 from fanout.ledger import jobs, plan
 from fanout.ledger.blobs import pack
 from fanout.ledger.calls import encode_ids
-from fanout.ledger.schema import Settled, Stage
+from fanout.ledger.schema import Settled, Stage, tasks
 
 
 async def make_job(connection, name="job"):
@@ -46,3 +48,9 @@ async def make_plan(connection, count, *, name="job"):
     await plan.insert_tasks(connection, [task_row(job, i, call=i) for i in range(count)])
     await plan.insert_calls(connection, [planned_call(job, i, [i]) for i in range(count)])
     return job
+
+
+async def values_of(connection, job, ids):
+    """Packed values of these tasks."""
+    query = select(tasks.c.task, tasks.c.value).where(tasks.c.job == job, tasks.c.task.in_(ids))
+    return {row.task: row.value for row in await connection.execute(query)}

@@ -1,6 +1,6 @@
 """Tasks and chunks get their one outcome."""
 
-from ledger_rows import chunk_row, item_row, make_job, make_plan, task_row
+from ledger_rows import chunk_row, item_row, make_job, make_plan, task_row, values_of
 
 from fanout.ledger import plan, settle
 from fanout.ledger.blobs import pack
@@ -23,7 +23,7 @@ async def test_the_first_outcome_of_a_task_stays(ledger):
         found = await settle.get(connection, job, [0, 1, 99])
         assert {task: row.state for task, row in found.items()} == {0: Settled.SUCCEEDED, 1: Settled.FAILED}
         assert (found[0].attempts, found[0].weight, found[0].unit) == (2, 10, 0)
-        assert await settle.values(connection, job, [0, 1]) == {0: pack(b'"yes"'), 1: None}
+        assert await values_of(connection, job, [0, 1]) == {0: pack(b'"yes"'), 1: None}
 
 
 async def test_jobs_do_not_mix(ledger):
@@ -55,7 +55,7 @@ async def test_followers_share_their_leaders_outcome_but_not_its_cost(ledger):
         await settle.settle(connection, job, [leader])
         shared = await settle.share(connection, job, [0])
         assert [(task.task, task.unit, task.state) for task in shared] == [(2, 20, Settled.SUCCEEDED)]
-        assert await settle.values(connection, job, [2, 4]) == {2: pack(b"1"), 4: None}
+        assert await values_of(connection, job, [2, 4]) == {2: pack(b"1"), 4: None}
         await settle.settle(connection, job, [TaskOutcome(1, Settled.FAILED, error='{"reason": "Timeout"}')])
         assert [task.state for task in await settle.share(connection, job, [0, 1])] == [Settled.FAILED]
         assert await settle.share(connection, job, [0, 1]) == []
@@ -72,7 +72,7 @@ async def test_sharing_among_more_than_one_look_ups_worth(ledger):
         await settle.settle(connection, job, [TaskOutcome(i, Settled.SUCCEEDED, pack(b"%d" % i)) for i in range(count)])
         shared = await settle.share(connection, job, list(range(count)))
         assert sorted(task.task for task in shared) == list(range(count, 2 * count))
-        assert (await settle.values(connection, job, [count + 5]))[count + 5] == pack(b"5")
+        assert (await values_of(connection, job, [count + 5]))[count + 5] == pack(b"5")
 
 
 async def test_who_still_waits_for_a_task(ledger):

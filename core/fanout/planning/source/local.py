@@ -16,7 +16,6 @@ class FileSource:
     """One file, or several by a pattern with * and ?, sorted by name. Raises SourceError."""
 
     def __init__(self, uri: str, base_dir: Path) -> None:
-        self._uri = uri
         written = uri.removeprefix("file://")
         path = _absolute(written, base_dir)
         if not path.exists() and "%" in written:  # a URI's %20 is a space, but a file's name may well have a %
