@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "unit" / "engine"))
-from engine_jobs import bench, finish, lines, make_job, until, values
+from engine_jobs import bench, finish, let_pass, lines, make_job, until, values
 from fake_worker import prompt_of, result, texts_of
 
 from fanout.broker.outcome import Outcome
@@ -75,8 +75,7 @@ async def test_a_deadline(tmp_path, where):
         run = await b.submit(make_job(completion={"deadlineSeconds": 60}), TEXTS)
         running = asyncio.create_task(finish(run))
         await until(lambda: run.progress.planning_done)
-        run.progress.began -= 60
-        run._wake.set()  # its own timer would ring in a minute
+        let_pass(run, 60)
         await running
     assert run.progress.counts.skipped == len(TEXTS)
     assert run.record.ending.reason == "NoSuccess"

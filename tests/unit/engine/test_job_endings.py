@@ -2,7 +2,7 @@
 
 import asyncio
 
-from engine_jobs import bench, endpoint, finish, frames_of, lines, make_job, until
+from engine_jobs import bench, endpoint, finish, frames_of, let_pass, lines, make_job, until
 from fake_worker import prompt_of, result, succeed
 
 from fanout.broker.outcome import Outcome
@@ -62,8 +62,10 @@ async def test_the_deadline_ends_a_job_with_what_there_is(tmp_path):
     job = make_job(completion={"deadlineSeconds": 60})
     async with bench(tmp_path) as b, b.worker(answer=only_a) as worker:
         run = await b.submit(job, ["a1", "b1", "a2", "b2"])
-        run.record.created_at -= 59.8
-        await finish(run)
+        running = asyncio.create_task(finish(run))
+        await until(lambda: run.progress.counts.succeeded == 2 and len(worker.asked) == 4)
+        let_pass(run, 60)
+        await running
         counts = await conserved(b, run)
         await until(lambda: len(worker.cancelled) == 2)
         await until(lambda: not b.engine.dispatcher.leases)
@@ -82,8 +84,7 @@ async def test_a_deadline_in_the_midst_of_planning(tmp_path):
         run = await b.submit(job, frames_of([f"a{i}" for i in range(30)], between=stuck))
         running = asyncio.create_task(finish(run))
         await until(lambda: run.progress.counts.succeeded == 10)
-        run.progress.began -= 60
-        run._wake.set()  # its own timer would ring in a minute
+        let_pass(run, 60)
         await running
         counts = await conserved(b, run)
     assert (counts.planned, counts.succeeded) == (10, 10)
